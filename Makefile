@@ -1,0 +1,63 @@
+# make run    the whole series, headless, on the embedded AWS (TARGET=aws: on AWS)
+# make test   all checks and tests
+# Both install what they need into .venv, once; they need Python 3.11 or newer, and a package index.
+
+PYTHON ?= python3
+BIN := .venv/bin
+TARGET ?= local
+DATA ?=
+WEIGHTS ?= none
+ONLY ?=
+OUT ?= out
+EXTRAS := --extra localaws --extra train --extra notebooks --extra test
+
+.PHONY: help run test check benchmarks test-ray notebooks lock up down clean
+help:
+	@sed -n '1,3p' Makefile | cut -c3-
+	@echo 'make run [DATA=zip, URL or folder] [WEIGHTS=file, default or none] [ONLY=03,04] [OUT=folder] [TARGET=aws]'
+	@echo 'make up | down   start, end the embedded AWS by itself'
+
+run: .venv/installed
+	$(BIN)/python -m helpers.series --target '$(TARGET)' --data '$(DATA)' --weights '$(WEIGHTS)' --only '$(ONLY)' --out '$(OUT)'
+
+test: check
+	$(BIN)/python -m pytest -m 'not ray' tests
+
+check: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+benchmarks: .venv/installed
+	$(BIN)/python -m pytest -s tests/benchmarks
+
+# The endpoint's app under Ray Serve, the server of AWS's inference image: 300 MB more, so in an environment of its own.
+test-ray: .venv/installed
+	$(BIN)/uv venv --quiet --allow-existing .venv-ray
+	$(BIN)/uv pip install --quiet --python .venv-ray/bin/python 'ray[serve]==2.57.*' -r requirements.lock --no-build
+	.venv-ray/bin/python -m pytest -m ray tests
+
+notebooks: .venv/installed
+	$(BIN)/python -m helpers.series --out '$(OUT)' --store
+
+up down: .venv/installed
+	@$(BIN)/python -m helpers.localaws $@
+
+lock: .venv/installed
+	$(BIN)/uv pip compile pyproject.toml $(EXTRAS) --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --no-header --quiet -o requirements.lock
+
+# uv installs in seconds what takes pip minutes; where uv cannot reach the index that pip is set up for, pip does it.
+.venv/installed: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv .venv
+	@awk '/^uv==/ {on=1} on {print} on && !/\\$$/ {exit}' requirements.lock > .venv/uv.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode -r requirements.lock || \
+	  $(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+clean:
+	-@test ! -x $(BIN)/python || $(BIN)/python -m helpers.localaws reset
+	rm -rf .venv .venv-ray out

@@ -1,0 +1,1 @@
+"""Thin functions the notebooks call, one module per AWS concept."""

@@ -1,0 +1,216 @@
+"""``python -m helpers.localaws up | down | status | reset | env``: the embedded AWS from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from . import server
+from .cloud import identity
+from .engines.processes import end_marked, marked
+
+START_SECONDS = 120
+STOP_SECONDS = 60
+SDK_SETTINGS = """\
+# The SageMaker SDK's own settings against the embedded AWS: no telemetry, which would leave this machine.
+SchemaVersion: "1.0"
+SageMaker:
+  PythonSDK:
+    Modules:
+      TelemetryOptOut: true
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; the exit code is 0, 1 (failed) or 3 (``status``, ``env``: not running)."""
+    options = _parser().parse_args(arguments)
+    folder: Path = options.state.resolve()
+    command: int = options.run(folder, options)
+    return command
+
+
+def up(folder: Path, options: argparse.Namespace) -> int:
+    """Start the server, or attach to the one that runs; its URL is the last line."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _claim(folder)
+    found = server.running(folder)
+    if found is None and options.foreground:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+        return _serve_here(folder, options)
+    if found is None:
+        found = _start(folder, options)
+        if found is None:
+            return 1
+    elif options.time_scale not in (None, found["time_scale"]):
+        print(f"already running with time scale {found['time_scale']}; 'down' first to change it", file=sys.stderr)
+    elif options.port and not found["url"].endswith(f":{options.port}"):
+        print(f"already running at {found['url']}; 'down' first to change the port", file=sys.stderr)
+    print(found["url"], flush=True)
+    return 0
+
+
+def down(folder: Path, _: argparse.Namespace) -> int:
+    """End the server and every process that it started. State stays."""
+    if not (folder / "id").exists():
+        print(f"nothing runs: {folder} is no state folder", file=sys.stderr)
+        return 0
+    found = server.running(folder)
+    if found:
+        process = psutil.Process(found["pid"])
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except psutil.TimeoutExpired:
+            process.kill()
+    # A server that was killed leaves its children behind; they carry the folder's id.
+    end_marked(identity(folder))
+    (folder / "server.json").unlink(missing_ok=True)
+    return 0
+
+
+def status(folder: Path, _: argparse.Namespace) -> int:
+    """Print, as JSON, what runs."""
+    found = server.running(folder)
+    children = marked(identity(folder)) if (folder / "id").exists() else []
+    memory = sum(_memory(process) for process in children)
+    shown = {"state": str(folder), "running": bool(found), **(found or {}), "processes": len(children)}
+    print(json.dumps({**shown, "resident_mb": round(memory / 1e6)}, indent=2))
+    return 0 if found else 3
+
+
+def reset(folder: Path, options: argparse.Namespace) -> int:
+    """Down, and forget everything: the state folder is removed."""
+    if not folder.exists():
+        return 0
+    if not (folder / "id").exists():
+        print(f"{folder} is no state folder of the embedded AWS; nothing was removed", file=sys.stderr)
+        return 1
+    code = down(folder, options)
+    shutil.rmtree(folder)
+    return code
+
+
+def env(folder: Path, _: argparse.Namespace) -> int:
+    """Print the shell lines that point any AWS client at the running server."""
+    found = server.running(folder)
+    if found is None:
+        print("the embedded AWS is not running; start it with: python -m helpers.localaws up", file=sys.stderr)
+        return 3
+    for name, value in environment(folder, found["url"]).items():
+        print(f"export {name}={shlex.quote(value)}")
+    return 0
+
+
+def environment(folder: Path, url: str) -> dict[str, str]:
+    """The variables that any AWS client needs: address, region, the administrator's key, and the SDK's settings."""
+    settings = folder / "sagemaker-sdk.yaml"
+    settings.write_text(SDK_SETTINGS)
+    key = json.loads((folder / "administrator.json").read_text())
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+    return {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
+        **key,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_PAGER": "",
+        "SAGEMAKER_VALIDATE_ROLE": "false",
+        "SAGEMAKER_USER_CONFIG_OVERRIDE": str(settings),
+    }
+
+
+def _serve_here(folder: Path, options: argparse.Namespace) -> int:
+    try:
+        server.serve(folder, options.port, options.time_scale or 1.0)
+    except BlockingIOError:
+        print(f"another server is starting or stopping on {folder}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"cannot serve: {error}. Choose another port with --port, or none for a free one.", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _start(folder: Path, options: argparse.Namespace) -> dict[str, Any] | None:
+    """Start a server in the background and wait until it answers; None, its log's tail printed, where it did not."""
+    argv = [sys.executable, "-m", __package__, "up", "--foreground", "--state", str(folder)]
+    argv += ["--port", str(options.port)] if options.port else []
+    argv += ["--time-scale", str(options.time_scale)] if options.time_scale else []
+    log_path = folder / "server.log"
+    with log_path.open("ab") as log:
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd=Path(__file__).resolve().parents[2],
+        )
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        found = server.running(folder)
+        if found and _answers(found["url"], folder):
+            return found
+        if process.poll() is not None and not server.running(folder):
+            break
+        time.sleep(0.05)
+    tail = log_path.read_text(errors="replace")[-2000:]
+    print(f"the embedded AWS did not start; the end of {log_path}:\n{tail}", file=sys.stderr)
+    return None
+
+
+def _answers(url: str, folder: Path) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/_localaws/health", timeout=5) as response:
+            answered: bool = json.load(response)["id"] == identity(folder)
+            return answered
+    except OSError:
+        return False
+
+
+def _claim(folder: Path) -> None:
+    """Refuse a folder with other things in it: ``reset`` would remove them."""
+    strangers = [path.name for path in folder.iterdir()] if not (folder / "id").exists() else []
+    if strangers:
+        sys.exit(f"{folder} holds other files ({', '.join(strangers[:3])}); choose an empty folder with --state")
+    identity(folder)
+
+
+def _memory(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_info().rss)
+    except psutil.Error:
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m helpers.localaws", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="up|down|status|reset|env")
+    default = Path(os.environ.get("LOCALAWS_STATE", ".localaws"))
+    for function in (up, down, status, reset, env):
+        command = commands.add_parser(function.__name__, help=(function.__doc__ or "").split("\n")[0])
+        command.add_argument(
+            "--state", type=Path, default=default, help="folder that holds all state (default: %(default)s)"
+        )
+        command.set_defaults(run=function)
+        if function is up:
+            command.add_argument("--port", type=int, help="port on 127.0.0.1 (default: the last one, or a free one)")
+            command.add_argument("--time-scale", type=float, help="make AWS's own waiting this many times shorter")
+            command.add_argument("--foreground", action="store_true", help="serve in this process, log on stderr")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

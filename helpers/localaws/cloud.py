@@ -1,0 +1,93 @@
+"""The embedded AWS as one object: its account, its records, its engines, and the folder that all of it lives in."""
+
+from __future__ import annotations
+
+import json
+import logging
+import uuid
+from pathlib import Path
+from typing import Any
+
+from .credentials import Credentials, administrator
+from .engines.clock import Clock
+from .engines.functions import FunctionsEngine
+from .engines.hosting import HostingEngine
+from .engines.processes import Processes
+from .engines.training import TrainingEngine
+from .errors import AwsError
+from .monitoring import Monitoring
+from .objects import Objects
+from .protocol import Response
+from .records import Records
+from .store import Store
+from .tags import Tags
+
+log = logging.getLogger(__name__)
+
+ACCOUNT = "123456789012"
+
+
+class Cloud:
+    """Everything behind the gateway. ``url`` is where the gateway listens, for what runs inside."""
+
+    account = ACCOUNT
+
+    def __init__(self, folder: Path, url: str, time_scale: float = 1.0) -> None:
+        self.folder, self.url = folder, url
+        self.identity = identity(folder)
+        self.clock = Clock(time_scale)
+        self.store = Store(folder / "documents.sqlite")
+        self.tags = Tags(self.store)
+        self.records = Records(folder / "records", self.account)
+        self.administrator = administrator(self.records, folder)
+        self.objects = Objects(self.records)
+        self.monitoring = Monitoring(self.records)
+        self.credentials = Credentials(self.records, url)
+        self.processes = Processes(self.identity)
+        self.training = TrainingEngine(self)
+        self.hosting = HostingEngine(self)
+        self.functions = FunctionsEngine(self)
+
+    def recover(self) -> None:
+        """After a start: end what a killed server left running, and take up what it had."""
+        left = self.processes.end_all()
+        if left:
+            log.warning("ended %d processes that the server before this one had left running", len(left))
+        self.training.recover()
+        self.hosting.recover()
+        self.functions.recover()
+
+    def close(self) -> None:
+        """End every process, save every record. What was running is taken up by the next start."""
+        for engine in (self.functions, self.hosting, self.training):
+            engine.close()
+        self.processes.end_all()
+        self.records.close()
+        self.store.close()
+
+    def workplace(self, *names: str) -> Path:
+        """A folder of the state folder, made: where a job, an instance or a function has its files."""
+        path = self.folder.joinpath(*names)
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def answer_internal(self, environ: dict[str, Any]) -> Response:
+        """The addresses below ``/_localaws/``: for the CLI, and for containers that fetch their credentials."""
+        path = environ["PATH_INFO"].removeprefix("/_localaws/")
+        if path == "health":
+            return Response(200, [("Content-Type", "application/json")], json.dumps({"id": self.identity}).encode())
+        if path.startswith("credentials/"):
+            authorization = environ.get("HTTP_AUTHORIZATION", "")
+            try:
+                return self.credentials.answer(path.removeprefix("credentials/"), authorization)
+            except AwsError as error:
+                return Response(403, [("Content-Type", "application/json")], json.dumps({"code": error.code}).encode())
+        return Response(404, [("Content-Type", "application/json")], b'{"code": "NotFound"}')
+
+
+def identity(folder: Path) -> str:
+    """The state folder's id, made at its first use; every process of the folder carries it."""
+    path = folder / "id"
+    if not path.exists():
+        path.write_text(uuid.uuid4().hex)
+    return path.read_text()

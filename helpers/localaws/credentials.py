@@ -1,0 +1,146 @@
+"""Credentials of roles, as services take them for a job, an endpoint or a function; and the account's administrator.
+
+A training job and an endpoint fetch theirs from an HTTP address on loopback, by the road of AWS's container credentials
+(``AWS_CONTAINER_CREDENTIALS_FULL_URI``), so any SDK inside finds and renews them by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import threading
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import AwsError
+from .protocol import Response
+from .records import Records
+
+HOUR = 3600
+ADMINISTRATOR = "administrator"
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Temporary credentials of an assumed role; ``expiration`` is ISO 8601 UTC."""
+
+    access_key_id: str
+    secret_access_key: str
+    session_token: str
+    expiration: str
+
+    def environment(self) -> dict[str, str]:
+        """As Lambda hands them to a function."""
+        return {
+            "AWS_ACCESS_KEY_ID": self.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": self.secret_access_key,
+            "AWS_SESSION_TOKEN": self.session_token,
+        }
+
+
+class Credentials:
+    """Issues credentials of roles that trust a service."""
+
+    def __init__(self, records: Records, url: str) -> None:
+        self._records, self._url = records, url
+        self._lock = threading.Lock()
+        self._vended: dict[str, tuple[str, str, str, str]] = {}
+
+    def check_trust(self, role_arn: str, service: str) -> str | None:
+        """Why ``service`` (``sagemaker.amazonaws.com``) may not take the role; None if it may."""
+        with self._records.lock("iam"):
+            roles = self._records.backend("iam", "aws").roles.values()
+            document = next((role.assume_role_policy_document for role in roles if role.arn == role_arn), None)
+        if document is None:
+            return "the role does not exist"
+        if not any(_trusts(statement, service) for statement in _statements(document)):
+            return f"its trust policy does not allow {service}"
+        return None
+
+    def assume(self, role_arn: str, service: str, session: str, seconds: int = HOUR) -> Keys:
+        """Credentials of the role for a service's session; raises ``AccessDenied`` where the role does not trust it."""
+        why = self.check_trust(role_arn, service)
+        if why:
+            raise AwsError("AccessDenied", f"{service} is not authorized to assume {role_arn}: {why}.", 403)
+        with self._records.lock("iam"), self._records.lock("sts"):
+            assumed = self._records.backend("sts", "aws").assume_role(
+                region_name="us-east-1",
+                role_session_name=session[:64],
+                role_arn=role_arn,
+                policy=None,
+                duration=seconds,
+                external_id=None,
+            )
+            self._records.keep("sts", "AssumeRole", "us-east-1", {})
+        return Keys(assumed.access_key_id, assumed.secret_access_key, assumed.session_token, assumed.expiration_ISO8601)
+
+    def vend(self, role_arn: str, service: str, session: str) -> tuple[str, dict[str, str]]:
+        """A credentials address for one container: its id (for :meth:`revoke`), and the environment that names it.
+
+        Raises ``AccessDenied`` as :meth:`assume` does, now rather than at the container's first call.
+        """
+        self.assume(role_arn, service, session)
+        identifier, token = uuid.uuid4().hex, secrets.token_urlsafe(32)
+        with self._lock:
+            self._vended[identifier] = (token, role_arn, service, session)
+        return identifier, {
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{self._url}/_localaws/credentials/{identifier}",
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN": token,
+        }
+
+    def revoke(self, identifier: str) -> None:
+        """Stop answering for a container that has ended."""
+        with self._lock:
+            self._vended.pop(identifier, None)
+
+    def answer(self, identifier: str, authorization: str) -> Response:
+        """What a container's SDK gets from its credentials address."""
+        token, role_arn, service, session = self._vended.get(identifier, ("", "", "", ""))
+        if not token or not secrets.compare_digest(token, authorization):
+            return Response(403, [("Content-Type", "application/json")], b'{"code": "AccessDenied"}')
+        keys = self.assume(role_arn, service, session)
+        document = {
+            "AccessKeyId": keys.access_key_id,
+            "SecretAccessKey": keys.secret_access_key,
+            "Token": keys.session_token,
+            "Expiration": keys.expiration,
+            "RoleArn": role_arn,
+        }
+        return Response(200, [("Content-Type", "application/json")], json.dumps(document).encode())
+
+
+def administrator(records: Records, folder: Path) -> dict[str, str]:
+    """The access key of the account's administrator: a real IAM user, made at the first start and kept."""
+    path = folder / "administrator.json"
+    if path.exists():
+        saved: dict[str, str] = json.loads(path.read_text())
+        return saved
+    with records.lock("iam"):
+        iam = records.backend("iam", "aws")
+        iam.create_user(region_name="us-east-1", user_name=ADMINISTRATOR)
+        iam.attach_user_policy("arn:aws:iam::aws:policy/AdministratorAccess", ADMINISTRATOR)
+        key = iam.create_access_key(ADMINISTRATOR)
+        records.keep("iam", "CreateAccessKey", "us-east-1", {})
+    made = {"AWS_ACCESS_KEY_ID": key.access_key_id, "AWS_SECRET_ACCESS_KEY": key.secret_access_key}
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(made))
+    return made
+
+
+def _statements(document: str | dict[str, Any]) -> list[dict[str, Any]]:
+    policy = json.loads(document) if isinstance(document, str) else document
+    statements = policy.get("Statement", [])
+    return statements if isinstance(statements, list) else [statements]
+
+
+def _trusts(statement: dict[str, Any], service: str) -> bool:
+    principal = statement.get("Principal", {})
+    services = principal.get("Service", []) if isinstance(principal, dict) else []
+    actions = statement.get("Action", [])
+    return (
+        statement.get("Effect") == "Allow"
+        and service in ([services] if isinstance(services, str) else services)
+        and "sts:AssumeRole" in ([actions] if isinstance(actions, str) else actions)
+    )

@@ -1,0 +1,1 @@
+"""What runs: training hosts, model servers, Lambda environments, and the clock they all wait by."""

@@ -1,0 +1,151 @@
+"""The processes that the embedded AWS starts, each in its own session, and the certainty that all of them end.
+
+Every child carries the state folder's id in its environment. So it is found in the process table even when its own
+parent has gone, and even by the next server after this one was killed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+MARK = "LOCALAWS_ID"
+
+
+class Child:
+    """One process and all that it starts; its output, line by line, goes to ``on_line``."""
+
+    def __init__(
+        self, argv: Sequence[str], cwd: Path, env: Mapping[str, str], on_line: Callable[[str], None], name: str
+    ) -> None:
+        self.name = name
+        self._popen = subprocess.Popen(
+            argv,
+            cwd=cwd,
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+        )
+        self._reader = threading.Thread(target=self._read, args=(on_line,), name=f"output of {name}", daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        """The process id; also the id of its group and session."""
+        return self._popen.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the process itself is still there."""
+        return self._popen.poll() is None
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Wait for the end; the exit code (negative: killed by that signal), or None after ``timeout`` seconds."""
+        try:
+            return self._popen.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process and everything in its group."""
+        try:
+            os.killpg(self.pid, number)
+        except ProcessLookupError:
+            return
+
+    def terminate(self, grace: float) -> int:
+        """SIGTERM, then after ``grace`` seconds SIGKILL, as AWS stops a container; returns the exit code."""
+        self.signal(signal.SIGTERM)
+        code = self.wait(grace)
+        self.signal(signal.SIGKILL)
+        if code is None:
+            code = self.wait()
+        self.finish_output()
+        assert code is not None
+        return code
+
+    def finish_output(self, timeout: float = 5.0) -> None:
+        """Wait until everything the process wrote has been read."""
+        self._reader.join(timeout)
+
+    def memory(self) -> int:
+        """Resident bytes of the process and its children."""
+        try:
+            process = psutil.Process(self.pid)
+            return sum(one.memory_info().rss for one in [process, *process.children(recursive=True)])
+        except psutil.Error:
+            return 0
+
+    def _read(self, on_line: Callable[[str], None]) -> None:
+        stream = self._popen.stdout
+        assert stream is not None
+        with stream:
+            for line in stream:
+                on_line(line.rstrip("\n"))
+
+
+class Processes:
+    """Starts children and ends them all."""
+
+    def __init__(self, identity: str) -> None:
+        self._identity = identity
+
+    def spawn(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        on_line: Callable[[str], None],
+        name: str,
+    ) -> Child:
+        """Start a process in its own session. ``env`` is all it gets, but for the mark. Raises ``OSError``."""
+        return Child(argv, cwd, {**env, MARK: self._identity}, on_line, name)
+
+    def end_all(self, grace: float = 3.0) -> list[int]:
+        """End every marked process, of this server or of one before it; returns the pids it found."""
+        return end_marked(self._identity, grace)
+
+
+def end_marked(identity: str, grace: float = 3.0) -> list[int]:
+    """SIGTERM, then SIGKILL, everything in the process table that carries ``identity``."""
+    found = marked(identity)
+    for process in found:
+        _send(process, signal.SIGTERM)
+    _, alive = psutil.wait_procs(found, timeout=grace)
+    # What was started while the others ended is found by a second look.
+    alive = list({*alive, *marked(identity)})
+    for process in alive:
+        _send(process, signal.SIGKILL)
+    psutil.wait_procs(alive, timeout=grace)
+    return [process.pid for process in found]
+
+
+def marked(identity: str) -> list[psutil.Process]:
+    """The processes that carry ``identity``, this one excepted."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.environ().get(MARK) == identity:
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def _send(process: psutil.Process, number: signal.Signals) -> None:
+    try:
+        process.send_signal(number)
+    except psutil.Error:
+        return

@@ -1,0 +1,130 @@
+"""The way of one request: match the operation → validate against the model → our operation, or moto, or a refusal.
+
+An operation is a function ``(request, params) -> result`` registered with :func:`operation`; ``params`` and ``result``
+are the members of the model's input and output shapes.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from . import protocol, records
+from .errors import AwsError, NotImplementedHere
+from .protocol import Call, Response
+from .validation import validate
+
+if TYPE_CHECKING:
+    from .cloud import Cloud
+
+log = logging.getLogger(__name__)
+
+Params = dict[str, Any]
+Result = dict[str, Any] | None
+Operation = Callable[["Request", Params], Result]
+OPERATIONS: dict[tuple[str, str], Operation] = {}
+MAX_BODY = 1 << 30
+
+
+@dataclass(frozen=True)
+class Request:
+    """What an operation knows of the request besides its input."""
+
+    cloud: Cloud
+    service: str
+    operation: str
+    region: str
+    account: str
+    access_key: str
+    request_id: str
+
+    def arn(self, service: str, resource: str) -> str:
+        """The ARN of a resource in the request's region and account."""
+        return f"arn:aws:{service}:{self.region}:{self.account}:{resource}"
+
+
+def operation(service: str, *names: str) -> Callable[[Operation], Operation]:
+    """Register a function as what answers these operations of a service."""
+
+    def register(function: Operation) -> Operation:
+        for name in names:
+            OPERATIONS[service, name] = function
+        return function
+
+    return register
+
+
+class Gateway:
+    """The WSGI application of the embedded AWS."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self.cloud = cloud
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """One WSGI request."""
+        response = self.respond(environ)
+        headers = [(name, value) for name, value in response.headers if name.lower() != "content-length"]
+        if isinstance(response.body, bytes):
+            # HEAD's Content-Length is that of the object, which only its own answer knows.
+            length = next((v for n, v in response.headers if n.lower() == "content-length"), str(len(response.body)))
+            if response.body or environ["REQUEST_METHOD"] != "HEAD":
+                length = str(len(response.body))
+            headers.append(("Content-Length", length))
+        start_response(response.status_line, headers)
+        return [response.body] if isinstance(response.body, bytes) else response.body
+
+    def respond(self, environ: dict[str, Any]) -> Response:
+        """Answer one request; every failure becomes an AWS error."""
+        if environ["PATH_INFO"].startswith("/_localaws/"):
+            return self.cloud.answer_internal(environ)
+        call, request_id = None, str(uuid.uuid4())
+        try:
+            body = _read(environ)
+            call = protocol.match(environ, body)
+            return self._answer(call, environ, request_id)
+        except AwsError as error:
+            return protocol.render_error(call, error, request_id)
+        except Exception as error:
+            log.exception("%s failed", f"{call.service}:{call.operation}" if call else environ["PATH_INFO"])
+            failure = AwsError("InternalFailure", f"{type(error).__name__}: {error}", 500)
+            return protocol.render_error(call, failure, request_id)
+
+    def _answer(self, call: Call, environ: dict[str, Any], request_id: str) -> Response:
+        ours = OPERATIONS.get((call.service, call.operation))
+        if ours is None and not records.answers(call.service, call.operation):
+            raise NotImplementedHere(f"{call.service}:{call.operation}")
+        if ours is None:
+            return self._answer_from_records(call, environ)
+        params = protocol.parse(call)
+        validate(call.service, call.model.input_shape, params)
+        params = protocol.decode(call.model.input_shape, params)
+        request = Request(
+            self.cloud,
+            call.service,
+            call.operation,
+            call.scope.region,
+            self.cloud.account,
+            call.scope.access_key,
+            request_id,
+        )
+        return protocol.render(call, ours(request, params) or {}, request_id)
+
+    def _answer_from_records(self, call: Call, environ: dict[str, Any]) -> Response:
+        if call.protocol == "json" or call.service in ("iam", "sts"):
+            validate(call.service, call.model.input_shape, protocol.parse(call))
+        status, headers, body = self.cloud.records.answer(
+            call.service, call.operation, call.scope.region, environ, call.body, call.uri
+        )
+        return Response(int(status.split()[0]), headers, body)
+
+
+def _read(environ: dict[str, Any]) -> bytes:
+    length = int(environ.get("CONTENT_LENGTH") or 0)
+    if length > MAX_BODY:
+        raise AwsError("EntityTooLarge", f"Your request of {length} bytes exceeds the maximum of {MAX_BODY}.", 413)
+    chunked = "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower()
+    body: bytes = environ["wsgi.input"].read() if chunked else environ["wsgi.input"].read(length)
+    return body

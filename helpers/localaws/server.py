@@ -1,0 +1,111 @@
+"""One threaded WSGI server on 127.0.0.1, and the folder it lives in."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import resource
+import signal
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+import psutil
+from cheroot.wsgi import Server
+
+from . import operations
+from .cloud import Cloud
+from .gateway import Gateway
+
+log = logging.getLogger(__name__)
+
+LOOPBACK = "127.0.0.1"
+# A call may wait on others: a function's invocation on the endpoint's that the function calls, and that on a function.
+# With fewer threads than such calls can be at once, they would wait for each other for ever. Idle threads cost little.
+THREADS = 128
+
+
+def serve(folder: Path, port: int | None, time_scale: float) -> None:
+    """Serve until SIGTERM or SIGINT; writes ``server.json`` when ready, removes it at the end.
+
+    Raises ``BlockingIOError`` where another server has the folder, ``OSError`` where the port is taken.
+    """
+    _allow_many_files()
+    operations.load()
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        port = port or _usual_port(folder)
+        server = Server((LOOPBACK, port), None, numthreads=THREADS, request_queue_size=256, timeout=75)
+        server.keep_alive_conn_limit = 1024
+        server.max_request_body_size = 0
+        server.prepare()
+        url = f"http://{LOOPBACK}:{port}"
+        cloud = Cloud(folder, url, time_scale)
+        server.wsgi_app = Gateway(cloud)
+        _serve(server, cloud, folder)
+
+
+def _serve(server: Server, cloud: Cloud, folder: Path) -> None:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    threading.Thread(target=server.serve, name="server", daemon=True).start()
+    cloud.recover()
+    _announce(folder, cloud)
+    print(cloud.url, flush=True)
+    stop.wait()
+    log.info("stopping")
+    cloud.close()
+    server.stop()
+    (folder / "server.json").unlink(missing_ok=True)
+
+
+def running(folder: Path) -> dict[str, Any] | None:
+    """What ``server.json`` says, if that very process is alive; None otherwise."""
+    try:
+        saved: dict[str, Any] = json.loads((folder / "server.json").read_text())
+        process = psutil.Process(saved["pid"])
+        alive = process.create_time() == saved["started"] and process.status() != psutil.STATUS_ZOMBIE
+    except (OSError, ValueError, psutil.Error):
+        return None
+    return saved if alive else None
+
+
+def _announce(folder: Path, cloud: Cloud) -> None:
+    """Say, atomically, that the server is ready."""
+    me = psutil.Process()
+    saved = {"pid": me.pid, "started": me.create_time(), "url": cloud.url, "time_scale": cloud.clock.scale}
+    part = folder / "server.json.part"
+    part.write_text(json.dumps(saved))
+    part.replace(folder / "server.json")
+    (folder / "port").write_text(cloud.url.rpartition(":")[2])
+
+
+def _usual_port(folder: Path) -> int:
+    """The folder's last port if it is free, so that clients survive a restart; else any free one."""
+    try:
+        last = int((folder / "port").read_text())
+    except (OSError, ValueError):
+        last = 0
+    for port in (last, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise OSError("no free port on 127.0.0.1")
+
+
+def _allow_many_files() -> None:
+    """Connections, children's pipes and moto's larger S3 objects are open files; the usual soft limit is 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65536 if hard == resource.RLIM_INFINITY else min(65536, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+__all__ = ["running", "serve"]
