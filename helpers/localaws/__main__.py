@@ -102,13 +102,17 @@ def reset(folder: Path, options: argparse.Namespace) -> int:
     return code
 
 
-def env(folder: Path, _: argparse.Namespace) -> int:
-    """Print the shell lines that point any AWS client at the running server."""
+def env(folder: Path, options: argparse.Namespace) -> int:
+    """Print the shell lines (or, with --json, the variables) that point any AWS client at the running server."""
     found = server.running(folder)
     if found is None:
         print("the embedded AWS is not running; start it with: python -m helpers.localaws up", file=sys.stderr)
         return 3
-    for name, value in environment(folder, found["url"]).items():
+    variables = environment(folder, found["url"])
+    if options.json:
+        print(json.dumps(variables))
+        return 0
+    for name, value in variables.items():
         print(f"export {name}={shlex.quote(value)}")
     return 0
 
@@ -195,6 +199,13 @@ def _memory(process: psutil.Process) -> int:
         return 0
 
 
+def _scale(text: str) -> float:
+    scale = float(text)
+    if scale <= 0:
+        raise argparse.ArgumentTypeError("the time scale must be above 0")
+    return scale
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m helpers.localaws", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="up|down|status|reset|env")
@@ -205,9 +216,11 @@ def _parser() -> argparse.ArgumentParser:
             "--state", type=Path, default=default, help="folder that holds all state (default: %(default)s)"
         )
         command.set_defaults(run=function)
+        if function is env:
+            command.add_argument("--json", action="store_true", help="as a JSON object")
         if function is up:
             command.add_argument("--port", type=int, help="port on 127.0.0.1 (default: the last one, or a free one)")
-            command.add_argument("--time-scale", type=float, help="make AWS's own waiting this many times shorter")
+            command.add_argument("--time-scale", type=_scale, help="make AWS's own waiting this many times shorter")
             command.add_argument("--foreground", action="store_true", help="serve in this process, log on stderr")
     return parser
 

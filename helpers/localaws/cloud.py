@@ -82,6 +82,8 @@ class Cloud:
                 return self.credentials.answer(path.removeprefix("credentials/"), authorization)
             except AwsError as error:
                 return Response(403, [("Content-Type", "application/json")], json.dumps({"code": error.code}).encode())
+        if path.startswith("function-code/"):
+            return self.functions.answer_code(path.removeprefix("function-code/"))
         return Response(404, [("Content-Type", "application/json")], b'{"code": "NotFound"}')
 
 

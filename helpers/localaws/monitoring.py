@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -77,9 +78,41 @@ class Monitoring:
         at: datetime | None = None,
     ) -> None:
         """Publish one data point; ``unit`` is a CloudWatch unit (``Count``, ``Microseconds``, ``Percent``…)."""
+        self._put(region, namespace, metric, {"Value": value}, dimensions, unit, at)
+
+    def publish_many(
+        self,
+        region: str,
+        namespace: str,
+        metric: str,
+        values: Sequence[float],
+        dimensions: dict[str, str],
+        unit: str = "None",
+        at: datetime | None = None,
+    ) -> None:
+        """Publish the values of many events (a second's requests) as one statistic set; no values publish nothing."""
+        if values:
+            statistics = {
+                "SampleCount": len(values),
+                "Sum": sum(values),
+                "Minimum": min(values),
+                "Maximum": max(values),
+            }
+            self._put(region, namespace, metric, {"StatisticValues": statistics}, dimensions, unit, at)
+
+    def _put(
+        self,
+        region: str,
+        namespace: str,
+        metric: str,
+        measured: dict[str, Any],
+        dimensions: dict[str, str],
+        unit: str,
+        at: datetime | None,
+    ) -> None:
         point = {
             "MetricName": metric,
-            "Value": value,
+            **measured,
             "Unit": unit,
             "Dimensions": [{"Name": name, "Value": text} for name, text in dimensions.items()],
             "Timestamp": at or datetime.now(UTC),

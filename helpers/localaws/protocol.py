@@ -144,7 +144,9 @@ def _operation(model: ServiceModel, wire: WireRequest, environ: dict[str, Any]) 
         if protocol in spoken:
             return protocol, wire.values.get("Action", ""), {}
     try:
-        operation, uri = get_service_router(model.service_name).match(wire)
+        # The body's type says nothing about the route (an endpoint takes any), but moto's router would look at it.
+        untyped = WireRequest({**wire.environ, "CONTENT_TYPE": ""})
+        operation, uri = get_service_router(model.service_name).match(untyped)
     except (NotFound, HTTPException):
         return spoken[0], f"{wire.method} {wire.path}", {}
     return spoken[0], operation.name, dict(uri)

@@ -14,7 +14,7 @@ import os
 import pickle
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ os.environ.setdefault("MOTO_S3_DEFAULT_KEY_BUFFER_SIZE", str(4 << 20))
 from moto.backends import get_backend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-from .errors import NotImplementedHere
+from .errors import AwsError, NotImplementedHere
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,14 @@ OBJECT_CHANGES = frozenset(
 # A multipart upload is a record only once it is complete: until then a crash loses it, and clients start it again.
 NOT_KEPT = frozenset({"CreateMultipartUpload", "UploadPart", "UploadPartCopy", "AbortMultipartUpload"})
 
-StartResponse = Callable[..., Any]
+# Where moto stumbles over a bad argument (it looks the upload up without asking whether it is there), AWS's answer.
+STUMBLES: dict[tuple[str, str], tuple[type[Exception], AwsError]] = {
+    ("s3", operation): (
+        KeyError,
+        AwsError("NoSuchUpload", "The specified multipart upload does not exist. The upload ID may be invalid.", 404),
+    )
+    for operation in ("UploadPart", "UploadPartCopy", "ListParts", "AbortMultipartUpload")
+}
 
 
 def answers(service: str, operation: str) -> bool:
@@ -111,16 +118,22 @@ class Records:
         environ = environ | {"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
         environ["RAW_URI"] = environ.get("REQUEST_URI", environ["PATH_INFO"])
         with self.lock(service):
-            try:
-                answered = b"".join(self._application(environ, start_response))
-            except NotImplementedError as error:
-                raise NotImplementedHere(f"{service}:{operation}", str(error)) from error
+            answered = self._ask_moto(service, operation, environ, start_response)
             status, headers = started["status"], started["headers"]
             if status.startswith(("404", "500", "501")) and _is_page(headers, answered):
                 raise NotImplementedHere(f"{service}:{operation}")
             if status.startswith("2") and not operation.startswith(READS):
                 self.keep(service, operation, region, uri)
         return status, headers, answered
+
+    def _ask_moto(self, service: str, operation: str, environ: dict[str, Any], start_response: Any) -> bytes:
+        expected, meant = STUMBLES.get((service, operation), (NotImplementedError, None))
+        try:
+            return b"".join(self._application(environ, start_response))
+        except NotImplementedError as error:
+            raise NotImplementedHere(f"{service}:{operation}", str(error)) from error
+        except expected as error:
+            raise meant or error from error
 
     def keep(self, service: str, operation: str, region: str, uri: dict[str, str]) -> None:
         """Write to disk what ``operation`` has changed."""

@@ -1,0 +1,149 @@
+"""Connect: to AWS, or to the embedded one. The only place of the series that knows there are two."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from .settings import ROOT, Settings
+
+
+class CloudError(RuntimeError):
+    """The cloud cannot be used as things are; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """A connection: clients, account and names, for one project in one region."""
+
+    settings: Settings
+    session: boto3.Session
+    account: str
+    caller: str
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of a service, made once, with retries for throttled calls."""
+        clients = self._clients
+        if service not in clients:
+            retries = Config(retries={"mode": "standard", "max_attempts": 5}, max_pool_connections=32)
+            clients[service] = self.session.client(service, config=retries)
+        return clients[service]
+
+    @property
+    def region(self) -> str:
+        """The region all of the series is in."""
+        return self.settings.region
+
+    @property
+    def bucket(self) -> str:
+        """The project's bucket. Bucket names are global: the account's number makes it one's own."""
+        return f"{self.settings.project}-{self.account}-{self.region}"
+
+    @property
+    def name(self) -> str:
+        """Which cloud this is, for a heading."""
+        return "AWS" if self.settings.target == "aws" else "the embedded AWS"
+
+    def s3_uri(self, *parts: str) -> str:
+        """An address in the project's bucket."""
+        return "/".join([f"s3://{self.bucket}", *parts])
+
+    @cached_property
+    def _clients(self) -> dict[str, Any]:
+        return {}
+
+    @cached_property
+    def sagemaker_session(self) -> Any:
+        """The SageMaker SDK's session, on this connection and with the project's bucket."""
+        from sagemaker.core.helper.session_helper import Session
+
+        return Session(boto_session=self.session, default_bucket=self.bucket)
+
+
+def connect(settings: Settings) -> Cloud:
+    """Connect to the cloud the settings name, starting the embedded AWS where it is that one.
+
+    Raises :class:`CloudError` where there is no cloud or no identity, saying what to do.
+    """
+    if settings.target == "local":
+        os.environ.update(_embedded())
+    os.environ.update({"AWS_REGION": settings.region, "AWS_DEFAULT_REGION": settings.region})
+    os.environ.setdefault("SAGEMAKER_VALIDATE_ROLE", "false")
+    if settings.target == "aws" and os.environ.get("AWS_ENDPOINT_URL"):
+        raise CloudError("target is 'aws' but AWS_ENDPOINT_URL is set; unset it, or choose target 'local'")
+    session = boto3.Session(region_name=settings.region)
+    try:
+        identity = session.client("sts").get_caller_identity()
+    except (BotoCoreError, ClientError) as error:
+        raise CloudError(
+            f"no identity on {settings.target}: {error}. On AWS, sign in first (aws sts get-caller-identity)."
+        ) from error
+    return Cloud(settings, session, identity["Account"], identity["Arn"])
+
+
+def ensure_bucket(cloud: Cloud) -> str:
+    """The project's bucket: private, encrypted, tagged; made where it is not there. Returns its name."""
+    s3 = cloud.client("s3")
+    where = {} if cloud.region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": cloud.region}}
+    try:
+        s3.create_bucket(Bucket=cloud.bucket, **where)
+    except s3.exceptions.BucketAlreadyOwnedByYou:
+        return cloud.bucket
+    private = ["BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"]
+    s3.put_public_access_block(Bucket=cloud.bucket, PublicAccessBlockConfiguration=dict.fromkeys(private, True))
+    tags = [{"Key": key, "Value": value} for key, value in cloud.settings.tags.items()]
+    s3.put_bucket_tagging(Bucket=cloud.bucket, Tagging={"TagSet": tags})
+    return cloud.bucket
+
+
+def preflight(cloud: Cloud) -> dict[str, str]:
+    """What a run stands on: cloud, identity, region, versions, and the room on this machine's disk."""
+    from importlib.metadata import version
+
+    free = shutil.disk_usage(ROOT).free / 1e9
+    return {
+        "cloud": cloud.name,
+        "account": cloud.account,
+        "identity": cloud.caller.rpartition(":")[2],
+        "region": cloud.region,
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "sagemaker": version("sagemaker"),
+        "boto3": version("boto3"),
+        "free disk": f"{free:.0f} GB" + ("" if free > 3 else " (too little: at least 3 GB)"),
+    }
+
+
+def embedded_state() -> Path:
+    """Where the embedded AWS keeps its state."""
+    return Path(os.environ.get("LOCALAWS_STATE", ROOT / ".localaws")).resolve()
+
+
+def stop_embedded() -> None:
+    """End the embedded AWS and every process it started; its state stays."""
+    _localaws("down")
+
+
+def _embedded() -> dict[str, str]:
+    """Start or attach to the embedded AWS; the variables that point every client at it."""
+    _localaws("up")
+    variables: dict[str, str] = json.loads(_localaws("env", "--json"))
+    return variables
+
+
+def _localaws(command: str, *options: str) -> str:
+    argv = [sys.executable, "-m", "helpers.localaws", command, "--state", str(embedded_state()), *options]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise CloudError(done.stderr.strip())
+    return done.stdout

@@ -1,0 +1,134 @@
+"""The settings of the series: one typed object, from notebook parameters, the environment, and defaults."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class SettingsError(ValueError):
+    """A setting has a value that cannot be; the message says which, why, and what can."""
+
+
+class Settings(BaseSettings):
+    """Everything the notebooks let a reader choose. In the environment: ``DOGS_PROJECT``, ``DOGS_TARGET`` and so on."""
+
+    model_config = SettingsConfigDict(env_prefix="DOGS_", frozen=True, extra="forbid")
+
+    project: str = Field("dog-breeds", description="Prefix of every name, and value of the tag 'project'.")
+    target: Literal["local", "aws"] = Field("local", description="The embedded AWS, or AWS itself.")
+    region: str = Field("us-east-1", description="AWS region, such as us-east-1.")
+    data: str = Field("", description="URL, zip file or folder with dogImages; empty: the drawn sample set.")
+    weights: str = Field("none", description="torchvision state_dict file, 'default' (download) or 'none'.")
+    architecture: str = Field("", description="torchvision model; empty: named by the weights file, else resnet18.")
+    epochs: PositiveInt | None = Field(
+        None, description="Passes over the training photos; empty: as suits the weights."
+    )
+    budget_usd: PositiveFloat = Field(5.0, description="What a run of the series may cost.")
+
+    training_instance_type: str = "ml.c5.2xlarge"
+    spot_instance_count: int = Field(2, ge=2, le=8)
+    endpoint_instance_type: str = "ml.c5.xlarge"
+
+    @field_validator("project")
+    @classmethod
+    def _project(cls, value: str) -> str:
+        # The name starts bucket, role, job and endpoint names; the strictest of them (S3) decides.
+        if not re.fullmatch(r"[a-z][a-z0-9-]{1,22}[a-z0-9]", value):
+            raise ValueError("3 to 24 lower-case letters, digits and hyphens, starting with a letter")
+        return value
+
+    @field_validator("region")
+    @classmethod
+    def _region(cls, value: str) -> str:
+        if not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d", value):
+            raise ValueError("an AWS region looks like us-east-1")
+        return value
+
+    @field_validator("data")
+    @classmethod
+    def _data(cls, value: str) -> str:
+        if value and not value.startswith(("https://", "http://")) and not _resolve(value).exists():
+            raise ValueError(f"{_resolve(value)} does not exist; give a URL, a zip file, a folder, or nothing")
+        return value
+
+    @field_validator("weights")
+    @classmethod
+    def _weights(cls, value: str) -> str:
+        if value not in ("none", "default") and not _resolve(value).is_file():
+            raise ValueError(f"{_resolve(value)} does not exist; give a state_dict file, 'default' or 'none'")
+        return value
+
+    @classmethod
+    def of(cls, **parameters: Any) -> Settings:
+        """Settings from a notebook's parameters; ``None`` leaves one as it is. Raises :class:`SettingsError`."""
+        given = {name: value for name, value in parameters.items() if value is not None}
+        try:
+            return cls(**given)
+        except ValidationError as error:
+            told = [f"{'.'.join(map(str, one['loc']))} = {one['input']!r}: {one['msg']}" for one in error.errors()]
+            raise SettingsError("; ".join(told)) from None
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What everything that the series creates is tagged with."""
+        return {"project": self.project}
+
+    @property
+    def single_job_name(self) -> str:
+        """Prefix of the names of single-instance training jobs."""
+        return f"{self.project}-single"
+
+    @property
+    def spot_job_name(self) -> str:
+        """Prefix of the names of spot training jobs."""
+        return f"{self.project}-spot"
+
+    @property
+    def endpoint_name(self) -> str:
+        """The endpoint, its configuration and its model."""
+        return self.project
+
+    @property
+    def function_name(self) -> str:
+        """The Lambda function."""
+        return self.project
+
+    @property
+    def sagemaker_role_name(self) -> str:
+        """The role of training jobs and endpoints."""
+        return f"{self.project}-sagemaker"
+
+    @property
+    def function_role_name(self) -> str:
+        """The role of the Lambda function."""
+        return f"{self.project}-lambda"
+
+    @property
+    def model_architecture(self) -> str:
+        """The torchvision model to train; weights files are named ``<architecture>[-<hash>].pth``, as torchvision's."""
+        if self.architecture:
+            return self.architecture
+        return "mobilenet_v2" if self.weights == "default" else self._of_weights_file() or "resnet18"
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether training starts from given weights."""
+        return self.weights != "none"
+
+    def path(self, value: str) -> Path:
+        """A file or folder of the settings, absolute: relative paths start at the checkout, not at the notebook."""
+        return _resolve(value)
+
+    def _of_weights_file(self) -> str:
+        return "" if self.weights == "none" else Path(self.weights).stem.split("-")[0]
+
+
+def _resolve(value: str) -> Path:
+    return (ROOT / Path(value).expanduser()).resolve()
