@@ -74,7 +74,12 @@ class Credentials:
                 external_id=None,
             )
             self._records.keep("sts", "AssumeRole", "us-east-1", {})
-        return Keys(assumed.access_key_id, assumed.secret_access_key, assumed.session_token, assumed.expiration_ISO8601)
+        return Keys(
+            assumed.access_key_id,
+            assumed.secret_access_key,
+            assumed.session_token,
+            assumed.expiration.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        )
 
     def vend(self, role_arn: str, service: str, session: str) -> tuple[str, dict[str, str]]:
         """A credentials address for one container: its id (for :meth:`revoke`), and the environment that names it.

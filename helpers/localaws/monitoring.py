@@ -115,7 +115,8 @@ class Monitoring:
             **measured,
             "Unit": unit,
             "Dimensions": [{"Name": name, "Value": text} for name, text in dimensions.items()],
-            "Timestamp": at or datetime.now(UTC),
+            # moto compares it with times it has read from requests, which have no zone.
+            "Timestamp": (at or datetime.now(UTC)).astimezone(UTC).replace(tzinfo=None),
         }
         with self._records.lock("cloudwatch"):
             self._records.backend("cloudwatch", region).put_metric_data(namespace, [point])

@@ -19,10 +19,17 @@ MARK = "LOCALAWS_ID"
 
 
 class Child:
-    """One process and all that it starts; its output, line by line, goes to ``on_line``."""
+    """One process and all that it starts; its output, line by line, goes to ``on_line``, or else to ``output``."""
 
     def __init__(
-        self, argv: Sequence[str], cwd: Path, env: Mapping[str, str], on_line: Callable[[str], None], name: str
+        self,
+        argv: Sequence[str],
+        cwd: Path,
+        env: Mapping[str, str],
+        on_line: Callable[[str], None],
+        name: str,
+        output: int = subprocess.PIPE,
+        pass_fds: Sequence[int] = (),
     ) -> None:
         self.name = name
         self._popen = subprocess.Popen(
@@ -30,9 +37,10 @@ class Child:
             cwd=cwd,
             env=dict(env),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=pass_fds,
             text=True,
             encoding="utf-8",
             errors="replace",
@@ -89,7 +97,8 @@ class Child:
 
     def _read(self, on_line: Callable[[str], None]) -> None:
         stream = self._popen.stdout
-        assert stream is not None
+        if stream is None:
+            return
         with stream:
             for line in stream:
                 on_line(line.rstrip("\n"))
@@ -109,9 +118,14 @@ class Processes:
         env: Mapping[str, str],
         on_line: Callable[[str], None],
         name: str,
+        output: int = subprocess.PIPE,
+        pass_fds: Sequence[int] = (),
     ) -> Child:
-        """Start a process in its own session. ``env`` is all it gets, but for the mark. Raises ``OSError``."""
-        return Child(argv, cwd, {**env, MARK: self._identity}, on_line, name)
+        """Start a process in its own session. ``env`` is all it gets, but for the mark. Raises ``OSError``.
+
+        ``output`` is a file descriptor that takes what it writes, in place of ``on_line``; ``pass_fds`` stay open in it.
+        """
+        return Child(argv, cwd, {**env, MARK: self._identity}, on_line, name, output, pass_fds)
 
     def end_all(self, grace: float = 3.0) -> list[int]:
         """End every marked process, of this server or of one before it; returns the pids it found."""

@@ -1,21 +1,102 @@
-"""training."""
+"""The training jobs that run: started, stopped, and accounted for after a crash."""
 
 from __future__ import annotations
 
+import hashlib
+import logging
+import random
+import socket
+import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ..store import Document
+from . import stopping
+from .training_cluster import Ending
+from .training_host import Job, remove
+from .training_run import CLOSED, TrainingRun
+from .transitions import RUNNING, Record
 
 if TYPE_CHECKING:
     from ..cloud import Cloud
 
+log = logging.getLogger(__name__)
+
+TABLE = "training-job"
+CLOSE_SECONDS = 20.0
+# Below the range that systems hand out by themselves, so that no connection takes a job's port before torchrun does.
+PORTS = range(20000, 32000)
+
 
 class TrainingEngine:
-    """training."""
+    """Runs each job of the table ``training-job`` that :meth:`start` is told of; several at once."""
 
     def __init__(self, cloud: Cloud) -> None:
         self.cloud = cloud
+        self._table = cloud.store.table(TABLE)
+        self._lock = threading.Lock()
+        self._runs: dict[tuple[str, str], TrainingRun] = {}
+        self._ports: dict[tuple[str, str], int] = {}
+
+    def start(self, region: str, document: Document) -> None:
+        """Run a job whose description is in the table."""
+        name = str(document["TrainingJobName"])
+        try:
+            self._run(region, name, document).start()
+        except Exception as error:
+            log.exception("training job %s", name)
+            self._record(region, name).finish("Failed", FailureReason=f"InternalServerError: {error}")
+
+    def stop(self, region: str, name: str) -> str:
+        """Ask a job to stop; returns the status it was in, and does nothing where that is not ``InProgress``."""
+        status = self._record(region, name).ask_to_stop()
+        run = self._runs.get((region, name))
+        if status == "InProgress" and run is not None:
+            run.ask(Ending.STOPPED)
+        return status
 
     def recover(self) -> None:
-        """After a start."""
+        """After a start: jobs that a killed server had running have failed, and say why."""
+        for region, name, document in list(self._table.everywhere()):
+            if document["TrainingJobStatus"] in RUNNING:
+                remove(self._folder(region, name))
+                self._record(region, name).finish("Failed", FailureReason=f"InternalServerError: {CLOSED}")
 
     def close(self) -> None:
-        """Before the end."""
+        """Before the end: end every job at once, with the reason that :meth:`recover` would give."""
+        runs = list(self._runs.values())
+        for run in runs:
+            run.ask(Ending.CLOSED)
+        # Also those that have been given time to stop: there is none any more.
+        stopping.kill(self.cloud.identity, self.cloud.workplace("jobs"))
+        for run in runs:
+            run.join(CLOSE_SECONDS)
+
+    def _run(self, region: str, name: str, document: Document) -> TrainingRun:
+        key = region, name
+        with self._lock:
+            port = self._free_port()
+            folder, arn = self._folder(*key), document["TrainingJobArn"]
+            job = Job(self.cloud.identity, region, arn, document, folder, port)
+            run = TrainingRun(self.cloud, job, self._record(*key), lambda: self._forget(key))
+            self._runs[key], self._ports[key] = run, port
+        return run
+
+    def _record(self, region: str, name: str) -> Record:
+        return Record(self._table, self.cloud.clock, region, name)
+
+    def _folder(self, region: str, name: str) -> Path:
+        """A job's folder. Its name is short: sockets made far below it must not exceed 107 characters."""
+        return self.cloud.workplace("jobs", hashlib.sha256(f"{region}/{name}".encode()).hexdigest()[:8])
+
+    def _forget(self, key: tuple[str, str]) -> None:
+        with self._lock:
+            self._runs.pop(key, None)
+            self._ports.pop(key, None)
+
+    def _free_port(self) -> int:
+        for port in random.sample(PORTS, 100):
+            with socket.socket() as probe:
+                if port not in self._ports.values() and probe.connect_ex(("127.0.0.1", port)):
+                    return port
+        raise RuntimeError(f"no free port between {PORTS.start} and {PORTS.stop}")

@@ -1,0 +1,185 @@
+"""A production variant: its instances, which of them takes the next request, and their replacement when they fail."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import threading
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from ..clock import Clock
+from .instance import Instance, InstanceFailed
+from .metrics import InvocationMetrics
+
+log = logging.getLogger(__name__)
+
+NEW_SESSION = "NEW_SESSION"
+RANDOM = "RANDOM"
+# How long an instance that leaves may take to finish its requests: a little more than one may last.
+DRAIN_SECONDS = 65.0
+REPLACE_AGAIN_SECONDS = (10.0, 30.0, 60.0)
+
+
+class NoInstance(Exception):
+    """No instance of the variant is in service at this moment."""
+
+
+class UnknownSession(Exception):
+    """The session is not one that an instance in service has opened."""
+
+
+class Variant:
+    """The instances of one variant. Safe to use from many threads."""
+
+    def __init__(
+        self,
+        name: str,
+        clock: Clock,
+        make_instance: Callable[[], Instance],
+        metrics: InvocationMetrics,
+        strategy: str = "",
+    ) -> None:
+        self.name, self.metrics = name, metrics
+        self._clock, self._make_instance, self._strategy = clock, make_instance, strategy
+        self._changed = threading.Condition()
+        self._starting: set[Instance] = set()
+        self._in_service: list[Instance] = []
+        self._sessions: dict[str, Instance] = {}
+        self._stopping = threading.Event()
+
+    # ---- what it has ----
+
+    @property
+    def instances(self) -> list[Instance]:
+        """The instances in service."""
+        with self._changed:
+            return list(self._in_service)
+
+    @property
+    def in_flight(self) -> int:
+        """The requests that its instances have at this moment."""
+        with self._changed:
+            return sum(instance.load.in_flight for instance in self._in_service)
+
+    def publish_concurrency(self) -> None:
+        """Publish each instance's mean concurrency since the last call."""
+        with self._changed:
+            means = [instance.load.mean() for instance in self._in_service]
+        self.metrics.publish_concurrency(means)
+
+    # ---- its instances ----
+
+    def add(self) -> Instance:
+        """Start one more instance and take it into service; raises :class:`InstanceFailed`."""
+        instance = self._make_instance()
+        with self._changed:
+            if self._stopping.is_set():
+                raise InstanceFailed("the variant is going away")
+            self._starting.add(instance)
+        try:
+            instance.start(self._lost)
+            self._admit(instance)
+        except BaseException:
+            instance.stop(0)
+            raise
+        finally:
+            with self._changed:
+                self._starting.discard(instance)
+        return instance
+
+    def _admit(self, instance: Instance) -> None:
+        with self._changed:
+            if not instance.running or self._stopping.is_set():
+                raise InstanceFailed("it ended as soon as it was healthy")
+            self._in_service.append(instance)
+
+    def remove(self, instance: Instance, grace: float) -> None:
+        """Give an instance no more requests, let it finish those it has, and stop it."""
+        with self._changed:
+            self._retire(instance)
+            self._changed.wait_for(lambda: not instance.load.in_flight, DRAIN_SECONDS)
+        instance.stop(grace)
+
+    def stop(self, grace: float) -> None:
+        """Stop every instance at once; no new one will start."""
+        self._stopping.set()
+        with self._changed:
+            everything = {*self._in_service, *self._starting}
+            self._in_service.clear()
+            self._sessions.clear()
+        if everything:
+            with ThreadPoolExecutor(len(everything)) as pool:
+                list(pool.map(lambda instance: instance.stop(grace), everything))
+
+    def _retire(self, instance: Instance) -> bool:
+        """Out of service; False where it was already."""
+        self._sessions = {name: holder for name, holder in self._sessions.items() if holder is not instance}
+        if instance not in self._in_service:
+            return False
+        self._in_service.remove(instance)
+        return True
+
+    def _lost(self, instance: Instance) -> None:
+        """An instance has ended by itself: replace it, as AWS does."""
+        with self._changed:
+            was_in_service = self._retire(instance)
+        instance.stop(0)
+        if was_in_service:
+            log.warning("instance %s of variant %s has ended; replacing it", instance.id, self.name)
+            self._replace()
+
+    def _replace(self) -> None:
+        attempt = 0
+        while not self._stopping.is_set():
+            try:
+                self.add()
+                return
+            except InstanceFailed as error:
+                log.warning("variant %s: the replacement failed: %s", self.name, error)
+            pause = REPLACE_AGAIN_SECONDS[min(attempt, len(REPLACE_AGAIN_SECONDS) - 1)]
+            self._clock.wait(self._stopping, pause)
+            attempt += 1
+
+    # ---- requests ----
+
+    @contextlib.contextmanager
+    def lease(self, session: str | None, avoid: Collection[Instance] = ()) -> Iterator[Instance]:
+        """The instance for one request, busy meanwhile; none of ``avoid``.
+
+        Raises :class:`NoInstance`, :class:`UnknownSession`.
+        """
+        with self._changed:
+            instance = self._choose(session, avoid)
+            instance.load.change(+1)
+        try:
+            yield instance
+        finally:
+            with self._changed:
+                instance.load.change(-1)
+                self._changed.notify_all()
+
+    def note_session(self, opened: str | None, closed: str | None, instance: Instance) -> None:
+        """Remember a session that the model has opened, as ``<id>; Expires=…``, and forget one that it has closed."""
+        with self._changed:
+            if opened:
+                self._sessions[opened.split(";")[0].strip()] = instance
+            if closed:
+                self._sessions.pop(closed, None)
+
+    def _choose(self, session: str | None, avoid: Collection[Instance]) -> Instance:
+        able = [one for one in self._in_service if one.running and one not in avoid]
+        if session and session != NEW_SESSION:
+            if session not in self._sessions:
+                raise UnknownSession(session)
+            able = [one for one in able if one is self._sessions[session]]
+        if not able:
+            raise NoInstance(self.name)
+        if self._strategy == RANDOM:
+            return random.choice(able)
+        least = min(one.load.in_flight for one in able)
+        return random.choice([one for one in able if one.load.in_flight == least])
+
+
+__all__ = ["NoInstance", "UnknownSession", "Variant"]

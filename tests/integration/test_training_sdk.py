@@ -1,0 +1,210 @@
+"""The SageMaker SDK's ModelTrainer against the embedded AWS, used directly and through helpers.training."""
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from helpers import training
+from helpers.cloud import Cloud
+from helpers.settings import Settings
+from tests.conftest import LocalAws
+from tests.training_jobs import BUCKET, IMAGE, Jobs, processes_of, statuses
+
+
+@pytest.fixture(scope="module", autouse=True)
+def exported(aws: LocalAws) -> Iterator[None]:
+    """As after ``eval "$(python -m helpers.localaws env)"``; for the whole module, since the SDK reads it once."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in aws.environment.items():
+            if name.startswith(("AWS_", "SAGEMAKER_")):
+                patch.setenv(name, value)
+        yield
+
+
+@pytest.fixture(scope="module")
+def jobs(aws: LocalAws) -> Jobs:
+    return Jobs(aws)
+
+
+@pytest.fixture(scope="module")
+def cloud(jobs: Jobs) -> Cloud:
+    settings = Settings(project="sdk-tests")
+    made = Cloud(settings, boto3.Session(region_name="us-east-1"), jobs.role.split(":")[4], "tests")
+    made.client("s3").create_bucket(Bucket=made.bucket)
+    return made
+
+
+def wheel(folder: Path, name: str) -> Path:
+    """A wheel with one module that says hello."""
+    path = folder / f"{name}-1.0-py3-none-any.whl"
+    information = f"{name}-1.0.dist-info"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr(f"{name}.py", "GREETING = 'hello from the overlay'\n")
+        file.writestr(f"{information}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        file.writestr(f"{information}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        file.writestr(
+            f"{information}/RECORD",
+            f"{name}.py,,\n{information}/METADATA,,\n{information}/WHEEL,,\n{information}/RECORD,,\n",
+        )
+    return path
+
+
+def test_a_users_own_script_trains_with_model_trainer(jobs, tmp_path):
+    """Ten lines that know nothing of this series, with a requirements.txt."""
+    from sagemaker.core.helper.session_helper import Session
+    from sagemaker.core.training.configs import InputData, OutputDataConfig, SourceCode
+    from sagemaker.train import ModelTrainer
+
+    source = tmp_path / "source"
+    (source / "__pycache__").mkdir(parents=True)
+    (source / "__pycache__" / "train.pyc").write_bytes(b"stale")
+    (source / "requirements.txt").write_text(str(wheel(tmp_path, "only_in_this_job")))
+    (source / "train.py").write_text(
+        "import argparse, os, only_in_this_job\n"
+        "parser = argparse.ArgumentParser()\n"
+        "parser.add_argument('--epochs', type=int)\n"
+        "parser.add_argument('--note')\n"
+        "args = parser.parse_args()\n"
+        "print(only_in_this_job.GREETING, only_in_this_job.__file__)\n"
+        "print(args.note, args.epochs, sorted(os.listdir(os.environ['SM_CHANNEL_TRAIN'])), os.listdir('.'))\n"
+        "open(os.path.join(os.environ['SM_MODEL_DIR'], 'model.txt'), 'w').write('weights')\n"
+    )
+    jobs.put("mine/train/a.csv", "1,2")
+    trainer = ModelTrainer(
+        training_image=IMAGE,
+        role=jobs.role,
+        base_job_name="mine",
+        sagemaker_session=Session(boto3.Session(region_name="us-east-1"), default_bucket=BUCKET),
+        source_code=SourceCode(source_dir=str(source), entry_script="train.py", requirements="requirements.txt"),
+        hyperparameters={"epochs": 2, "note": "hello world"},
+        output_data_config=OutputDataConfig(s3_output_path=f"s3://{BUCKET}/mine/out"),
+    )
+    trainer.train([InputData(channel_name="train", data_source=f"s3://{BUCKET}/mine/train")], wait=False, logs=False)
+    job = trainer._latest_training_job
+    job.wait(poll=1, logs=True)
+    assert job.training_job_status == "Completed"
+    assert jobs.archive(job.model_artifacts.s3_model_artifacts) == {"model.txt": "weights"}
+    log = "\n".join(jobs.lines(job.training_job_name))
+    assert "hello from the overlay /opt" not in log, "the overlay lies outside /opt/ml"
+    assert "/algo-1/python/lib/" in next(line for line in log.splitlines() if line.startswith("hello from the overlay"))
+    assert "hello world 2 ['a.csv'] " in log
+    assert "__pycache__" not in log
+    assert not list((Path(boto3.__file__).parents[1]).glob("only_in_this_job*")), "it was installed into .venv"
+
+
+ALL_REDUCE = """
+import os, torch, torch.distributed as dist
+dist.init_process_group("gloo")
+value = torch.tensor([dist.get_rank() + 1.0])
+dist.all_reduce(value)
+print(f"epoch=1 sum={value.item()} world={dist.get_world_size()} host={os.environ['SM_CURRENT_HOST']}")
+if dist.get_rank() == 0:
+    torch.save(value, os.path.join(os.environ["SM_MODEL_DIR"], "value.pt"))
+    open(os.path.join(os.environ["SM_OUTPUT_DATA_DIR"], "report.txt"), "w").write("fine")
+dist.destroy_process_group()
+"""
+
+
+def start(cloud: Cloud, jobs: Jobs, folder: Path, script: str, **more: Any) -> str:
+    folder.mkdir(exist_ok=True)
+    (folder / "train.py").write_text(script)
+    jobs.put("sdk/train/a", "x")
+    arguments: dict[str, Any] = {
+        "base_job_name": "helped",
+        "source_dir": folder,
+        "entry_script": "train.py",
+        "role": jobs.role,
+        "instance_type": "ml.c5.2xlarge",
+        "channels": {"train": f"s3://{BUCKET}/sdk/train/"},
+        "hyperparameters": {"epochs": 1},
+        "metrics": {"sum": "sum=([0-9.]+)"},
+    }
+    return training.start_training(cloud, **{**arguments, **more})
+
+
+def test_two_instances_are_one_distributed_job(cloud, jobs, tmp_path, capfd):
+    name = start(
+        cloud,
+        jobs,
+        tmp_path / "source",
+        ALL_REDUCE,
+        base_job_name="two-hosts",
+        instance_count=2,
+        distributed=True,
+        spot=True,
+        max_runtime=300,
+        checkpoint_uri=cloud.s3_uri("checkpoints"),
+    )
+    job = training.follow(cloud, name, every=0.3)
+    assert job["TrainingJobStatus"] == "Completed"
+    assert statuses(job) == ["Starting", "Downloading", "Training", "Uploading", "Completed"]
+    assert job["StoppingCondition"] == {"MaxRuntimeInSeconds": 300, "MaxWaitTimeInSeconds": 600}
+    assert job["EnableManagedSpotTraining"]
+    assert job["CheckpointConfig"]["S3Uri"] == cloud.s3_uri("checkpoints")
+    told = capfd.readouterr().err
+    assert "Training: Training image download completed." in told
+    assert "algo-1 | epoch=1 sum=3.0 world=2 host=algo-1" in told
+    assert "algo-2 | epoch=1 sum=3.0 world=2 host=algo-2" in told
+    assert "SM_TRAINING_ENV" not in told, "only the lines with metrics are shown"
+
+    assert [
+        (row["host"], row["sum"]) for row in sorted(training.metrics_table(cloud, name), key=lambda row: row["host"])
+    ] == [
+        ("algo-1", 3.0),
+        ("algo-2", 3.0),
+    ]
+    summary = training.summary(cloud, name)
+    assert (summary["status"], summary["instance_count"], summary["spot"]) == ("Completed", 2, True)
+    assert summary["instance_seconds"] == 2 * summary["billable_seconds"] > 0
+    assert summary["metrics"] == {"sum": 3.0}
+    assert training.latest_job(cloud, "two-hosts") == name
+    with pytest.raises(LookupError, match="no Failed training job two-hosts"):
+        training.latest_job(cloud, "two-hosts", "Failed")
+    with pytest.raises(LookupError):
+        training.latest_job(cloud, "two")
+
+    assert [path.name for path in training.fetch_model(cloud, name, tmp_path / "model").iterdir()] == ["value.pt"]
+    (tmp_path / "output").mkdir()
+    (tmp_path / "output" / "stale").touch()
+    assert [path.name for path in training.fetch_output(cloud, name, tmp_path / "output").iterdir()] == ["report.txt"]
+
+    tags = cloud.client("sagemaker").list_tags(ResourceArn=job["TrainingJobArn"])["Tags"]
+    assert tags == [{"Key": "project", "Value": "sdk-tests"}]
+    assert not processes_of(name)
+
+
+def test_a_failing_script_raises_with_reason_and_log(cloud, jobs, tmp_path):
+    name = start(cloud, jobs, tmp_path / "source", "print('before the end')\nraise SystemExit(3)")
+    with pytest.raises(training.TrainingFailed) as caught:
+        training.follow(cloud, name, every=0.2)
+    assert "AlgorithmError: " in str(caught.value)
+    assert "exit code: 3" in str(caught.value)
+    assert "algo-1 | before the end" in str(caught.value)
+    with pytest.raises(LookupError, match="has no model"):
+        training.fetch_model(cloud, name, tmp_path / "model")
+
+
+def test_an_interrupt_while_following_stops_the_job(cloud, jobs, tmp_path, monkeypatch):
+    name = start(cloud, jobs, tmp_path / "source", "import signal\nsignal.pause()", base_job_name="interrupted")
+    monkeypatch.setattr(training.time, "sleep", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        training.follow(cloud, name)
+    monkeypatch.undo()
+    assert jobs.end(name)["TrainingJobStatus"] == "Stopped"
+
+
+def test_what_cannot_be_started(cloud, jobs, tmp_path):
+    with pytest.raises(ValueError, match="single quote"):
+        start(cloud, jobs, tmp_path / "source", "", hyperparameters={"note": "it's"})
+    with pytest.raises(Exception, match="Could not assume role"):
+        start(cloud, jobs, tmp_path / "source", "", role="arn:aws:iam::123456789012:role/nobody")
+
+
+def test_images_suit_the_instance(cloud):
+    assert "pytorch" in training.training_image(cloud, "ml.c5.2xlarge")
+    assert "cpu" in training.training_image(cloud, "ml.c5.2xlarge")
+    assert "cpu" not in training.training_image(cloud, "ml.g5.xlarge")
