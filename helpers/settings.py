@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,9 +27,7 @@ class Settings(BaseSettings):
     data: str = Field("", description="URL, zip file or folder with dogImages; empty: the drawn sample set.")
     weights: str = Field("none", description="torchvision state_dict file, 'default' (download) or 'none'.")
     architecture: str = Field("", description="torchvision model; empty: named by the weights file, else resnet18.")
-    epochs: PositiveInt | None = Field(
-        None, description="Passes over the training photos; empty: as suits the weights."
-    )
+    epochs: NonNegativeInt = Field(0, description="Passes over the training photos; 0: as suits the weights.")
     budget_usd: PositiveFloat = Field(5.0, description="What a run of the series may cost.")
 
     training_instance_type: str = "ml.c5.2xlarge"
@@ -121,6 +119,16 @@ class Settings(BaseSettings):
     def pretrained(self) -> bool:
         """Whether training starts from given weights."""
         return self.weights != "none"
+
+    @property
+    def photos_source(self) -> str | Path:
+        """Where the photos come from: a URL, a path, or nothing for the drawn set."""
+        return self.data if not self.data or "://" in self.data else self.path(self.data)
+
+    @property
+    def weights_file(self) -> str:
+        """The weights as a path, 'default' or 'none'."""
+        return self.weights if self.weights in ("none", "default") else str(self.path(self.weights))
 
     def path(self, value: str) -> Path:
         """A file or folder of the settings, absolute: relative paths start at the checkout, not at the notebook."""

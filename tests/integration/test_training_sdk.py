@@ -97,8 +97,15 @@ def test_a_users_own_script_trains_with_model_trainer(jobs, tmp_path):
 
 
 ALL_REDUCE = """
-import os, torch, torch.distributed as dist
+import os, psutil, torch, torch.distributed as dist
 dist.init_process_group("gloo")
+for process in (psutil.Process(), *psutil.Process().parents()):
+    try:
+        listening = [c.laddr.ip for c in process.net_connections(kind="inet") if c.status == psutil.CONN_LISTEN]
+    except psutil.Error:
+        continue
+    if process.environ().get("LOCALAWS_ID"):
+        print(f"pid {process.pid} listens on {sorted(set(listening))}")
 value = torch.tensor([dist.get_rank() + 1.0])
 dist.all_reduce(value)
 print(f"epoch=1 sum={value.item()} world={dist.get_world_size()} host={os.environ['SM_CURRENT_HOST']}")
@@ -157,6 +164,10 @@ def test_two_instances_are_one_distributed_job(cloud, jobs, tmp_path, capfd):
         ("algo-1", 3.0),
         ("algo-2", 3.0),
     ]
+    listening = [line.text for line in training.read_log(cloud, name) if " listens on " in line.text]
+    assert len(listening) >= 4, "torchrun and its worker, on both hosts"
+    assert {line.rpartition(" on ")[2] for line in listening} <= {"[]", "['127.0.0.1']"}, listening
+
     summary = training.summary(cloud, name)
     assert (summary["status"], summary["instance_count"], summary["spot"]) == ("Completed", 2, True)
     assert summary["instance_seconds"] == 2 * summary["billable_seconds"] > 0

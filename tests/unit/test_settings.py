@@ -25,7 +25,7 @@ def test_parameters_win_over_the_environment_and_none_leaves_it_be(monkeypatch):
         ("region", "mars", "us-east-1"),
         ("data", "no/such.zip", "does not exist"),
         ("weights", "no/such.pth", "does not exist"),
-        ("epochs", 0, "greater than 0"),
+        ("epochs", -1, "greater than or equal to 0"),
         ("epochs", "many", "valid integer"),
         ("budget_usd", -1, "greater than 0"),
         ("spot_instance_count", 1, "greater than or equal to 2"),

@@ -8,6 +8,7 @@ Ubuntu 24.04 and macOS refuse them to ordinary users; so the path is replaced in
 from __future__ import annotations
 
 import os
+import shutil
 import site
 import sys
 import venv
@@ -71,7 +72,8 @@ class Container:
         packages = next((self.home / "python").glob("lib/python*/site-packages"))
         # addsitedir also follows the .pth files found there: editable installs keep working.
         lines = [f"import site; site.addsitedir({folder!r})\n" for folder in site.getsitepackages()]
-        (packages / "_image.pth").write_text("".join(lines))
+        shutil.copyfile(Path(__file__).with_name("loopback_store.py"), packages / "_loopback_store.py")
+        (packages / "_image.pth").write_text("".join([*lines, "import _loopback_store\n"]))
         for name, module in (("pip", "pip"), ("pip3", "pip"), ("torchrun", "torch.distributed.run"), *commands):
             script = self._bin / name
             script.write_text(f'#!/bin/sh\nexec "{self.python}" -m {module} "$@"\n')

@@ -1,0 +1,55 @@
+"""Show small things in a notebook: a table of rows, and the summary that the series' index page collects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+from . import costs
+
+SUMMARY = "application/vnd.dog-breeds.summary+json"
+
+
+def table(rows: Iterable[Any], columns: list[str] | None = None) -> None:
+    """Print rows (mappings or dataclasses) as aligned text; ``columns`` chooses and orders them."""
+    records = [asdict(row) if is_dataclass(row) and not isinstance(row, type) else dict(row) for row in rows]
+    if not records:
+        print("(none)")
+        return
+    names = columns or list(records[0])
+    cells = [[_text(record.get(name, "")) for name in names] for record in records]
+    widths = [max(len(name), *(len(row[i]) for row in cells)) for i, name in enumerate(names)]
+    numeric = [all(isinstance(record.get(name), int | float) for record in records) for name in names]
+    print(_line(names, widths, numeric))
+    print("  ".join("-" * width for width in widths))
+    for row in cells:
+        print(_line(row, widths, numeric))
+
+
+def facts(values: Mapping[str, Any]) -> None:
+    """Print names and values, one a line."""
+    width = max(map(len, values), default=0)
+    for name, value in values.items():
+        print(f"{name:<{width}}  {_text(value)}")
+
+
+def summary(result: str, lines: Iterable[costs.Line] = ()) -> None:
+    """The last word of a notebook: its result and what it cost; the index page of a run shows both."""
+    from IPython.display import display
+
+    bill = list(lines)
+    usd = costs.total(bill)
+    text = f"{result}\nOn AWS this costs about ${usd:.4f} (prices of {costs.REGION}, {costs.DATED})."
+    display({"text/plain": text, SUMMARY: {"result": result, "usd": usd}}, raw=True)  # type: ignore[no-untyped-call]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def _line(cells: list[str], widths: list[int], numeric: list[bool]) -> str:
+    aligned = zip(cells, widths, numeric, strict=True)
+    return "  ".join(f"{cell:>{width}}" if right else f"{cell:<{width}}" for cell, width, right in aligned).rstrip()
