@@ -16,13 +16,14 @@ import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 # moto and botocore read these when they are imported, and moto's clients to itself must not ask the machine for keys.
 os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
 os.environ.setdefault("MOTO_S3_DEFAULT_KEY_BUFFER_SIZE", str(4 << 20))
 
 from moto.backends import get_backend
+from moto.iam.models import AWSManagedPolicy
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
 from .errors import AwsError, NotImplementedHere
@@ -220,7 +221,8 @@ class Records:
     def _restore(self) -> None:
         for path in sorted(self.folder.glob("*.pickle")):
             service, region = path.name.removesuffix(".pickle").split(".", 1)
-            saved = pickle.loads(path.read_bytes())
+            with path.open("rb") as file:
+                saved = _Unpickler(file, self.backend("iam", "aws").managed_policies).load()
             # moto hands out its backends through caches: fill the one it has rather than replace it.
             self.backend(service, region).__dict__.update(saved.__dict__)
         for key, bucket, versions in self._saved_objects():
@@ -244,10 +246,29 @@ class Records:
         return self._bucket_folder(bucket) / hashlib.sha256(key.encode()).hexdigest()
 
 
+class _Pickler(pickle.Pickler):
+    """Writes AWS's own managed policies by name: there are 1,600, they never change, and moto brings them along."""
+
+    def persistent_id(self, value: Any) -> str | None:
+        return str(value.arn) if isinstance(value, AWSManagedPolicy) else None
+
+
+class _Unpickler(pickle.Unpickler):
+    """Finds AWS's managed policies where the fresh backend has them."""
+
+    def __init__(self, file: IO[bytes], policies: dict[str, Any]) -> None:
+        super().__init__(file)
+        self._policies = policies
+
+    def persistent_load(self, arn: str) -> Any:
+        return self._policies[arn]
+
+
 def _write_pickle(path: Path, value: Any) -> None:
     """Atomically: a reader, or a crash, sees the old file or the new one."""
     part = path.with_name(f"{path.name}.{threading.get_ident()}.part")
-    part.write_bytes(pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL))
+    with part.open("wb") as file:
+        _Pickler(file, protocol=pickle.HIGHEST_PROTOCOL).dump(value)
     part.replace(path)
 
 

@@ -42,9 +42,12 @@ def serve(folder: Path, port: int | None, time_scale: float) -> None:
         server.max_request_body_size = 0
         server.prepare()
         url = f"http://{LOOPBACK}:{port}"
-        cloud = Cloud(folder, url, time_scale)
-        server.wsgi_app = Gateway(cloud)
-        _serve(server, cloud, folder)
+        try:
+            cloud = Cloud(folder, url, time_scale)
+            server.wsgi_app = Gateway(cloud)
+            _serve(server, cloud, folder)
+        finally:
+            server.stop()  # its threads would keep a process alive that failed to start
 
 
 def _serve(server: Server, cloud: Cloud, folder: Path) -> None:
@@ -58,14 +61,13 @@ def _serve(server: Server, cloud: Cloud, folder: Path) -> None:
     stop.wait()
     log.info("stopping")
     cloud.close()
-    server.stop()
     (folder / "server.json").unlink(missing_ok=True)
 
 
-def running(folder: Path) -> dict[str, Any] | None:
-    """What ``server.json`` says, if that very process is alive; None otherwise."""
+def running(folder: Path, announced: dict[str, Any] | None = None) -> dict[str, Any] | None:
+    """What ``server.json`` (or ``announced``, read from it earlier) says, if that very process is alive; else None."""
     try:
-        saved: dict[str, Any] = json.loads((folder / "server.json").read_text())
+        saved: dict[str, Any] = announced or json.loads((folder / "server.json").read_text())
         process = psutil.Process(saved["pid"])
         alive = process.create_time() == saved["started"] and process.status() != psutil.STATUS_ZOMBIE
     except (OSError, ValueError, psutil.Error):

@@ -123,7 +123,7 @@ class Processes:
     ) -> Child:
         """Start a process in its own session. ``env`` is all it gets, but for the mark. Raises ``OSError``.
 
-        ``output`` is a file descriptor that takes what it writes, in place of ``on_line``; ``pass_fds`` stay open in it.
+        ``output`` is a file descriptor that takes what it writes, in place of ``on_line``; ``pass_fds`` stay open.
         """
         return Child(argv, cwd, {**env, MARK: self._identity}, on_line, name, output, pass_fds)
 

@@ -1,0 +1,185 @@
+"""Every figure of the series, in one style. Each function returns its Figure: as a cell's last value it is shown.
+
+No window is opened and nothing is drawn twice, since a figure is closed for pyplot before it is returned.
+"""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from PIL import Image
+
+from helpers.data import BreedCount, Summary
+
+# Okabe and Ito's colours, told apart by the colour-blind too, in the order to use them.
+BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, YELLOW, GREY = (
+    "#0072B2 #E69F00 #009E73 #D55E00 #56B4E9 #CC79A7 #F0E442 #8C8C8C".split()
+)
+SPLIT_COLOURS = {"train": BLUE, "valid": ORANGE, "test": GREEN}
+WIDTH = 7.5  # inches: a notebook's column
+STYLE = {
+    "figure.dpi": 100,
+    "savefig.dpi": 100,
+    "figure.constrained_layout.use": True,
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": GREY,
+    "axes.prop_cycle": plt.cycler(color=[BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE]),
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+}
+MOST_LABELS = 45  # of rows that can be read one below the other
+
+
+def new_figure(height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
+    """A figure of the notebook's width and ``height`` inches, and its (rows, columns) array of axes."""
+    figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, height), squeeze=False, **options)
+    plt.close(figure)
+    return figure, axes
+
+
+def breed_name(folder: str) -> str:
+    """The name to show for a class folder: ``057.Dalmatian`` is Dalmatian."""
+    return folder.partition(".")[2].replace("_", " ") or folder
+
+
+def class_balance(photos: Summary | Sequence[BreedCount]) -> Figure:
+    """How many photos of each breed there are, in each split: the largest breed on top."""
+    given = photos.rows if isinstance(photos, Summary) else photos
+    rows = sorted(given, key=lambda row: (-row.photos, row.breed), reverse=True)  # upwards, as an axis goes
+    with plt.rc_context(STYLE):
+        figure, axes = new_figure(height=min(1.0 + 0.2 * len(rows), 8.5))
+        ax, lefts = axes[0, 0], [0] * len(rows)
+        for split, colour in SPLIT_COLOURS.items():
+            counts = [getattr(row, split) for row in rows]
+            ax.barh(range(len(rows)), counts, left=lefts, color=colour, label=split, height=0.78)
+            lefts = [left + count for left, count in zip(lefts, counts, strict=True)]
+        step = -(-len(rows) // MOST_LABELS)
+        shown = range(len(rows) - 1, -1, -step)
+        ax.set_yticks(list(shown), [breed_name(rows[i].breed) for i in shown])
+        ax.tick_params(axis="y", length=0)
+        for i in shown:
+            ax.annotate(str(lefts[i]), (lefts[i], i), (3, 0), textcoords="offset points", va="center", size=7.5)
+        ax.set(ylim=(-0.6, len(rows) - 0.4), xlim=(0, 1.06 * max(lefts)), xlabel="photos")
+        ax.set_title(f"{sum(lefts):,} photos of {len(rows)} breeds" + (f" (1 name in {step})" if step > 1 else ""))
+        ax.grid(axis="x")
+        ax.set_axisbelow(True)
+        ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderaxespad=0.2)
+    return figure
+
+
+def photo_grid(photos: Sequence[str | os.PathLike[str]], titles: Sequence[str] = (), columns: int = 6) -> Figure:
+    """The photos side by side, each under its title: by default its breed, which is its folder's name."""
+    if not photos:
+        raise ValueError("there are no photos to show")
+    names = titles or [breed_name(Path(photo).parent.name) for photo in photos]
+    columns = min(columns, len(photos))
+    rows, cell = -(-len(photos) // columns), WIDTH / columns
+    names = [textwrap.fill(name, width=max(8, int(11 * cell))) for name in names]
+    with plt.rc_context(STYLE):
+        figure, axes = new_figure(
+            rows * (cell + 0.15 * (1 + max(name.count("\n") for name in names)) + 0.1), rows, columns
+        )
+        for ax in axes.flat:
+            ax.axis("off")
+        for ax, photo, name in zip(axes.flat, photos, names, strict=False):
+            ax.imshow(thumbnail(photo, pixels=round(cell * STYLE["figure.dpi"])))
+            ax.set_title(name, size=8.5, loc="center", pad=3)
+    return figure
+
+
+def thumbnail(photo: str | os.PathLike[str], pixels: int) -> Image.Image:
+    """The photo in RGB, at most ``pixels`` wide and high: what a figure shows, it also stores."""
+    with Image.open(photo) as image:
+        small = image.convert("RGB")
+    small.thumbnail((pixels, pixels))
+    return small
+
+
+def learning_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
+    """Loss and top-1 accuracy by epoch; ``runs`` are the ``history`` of metrics.json, by the name to show.
+
+    A run is one colour; training is its thin line, validation its thick one with marks.
+    """
+    with plt.rc_context(STYLE):
+        figure, axes = new_figure(2.9, 1, 2)
+        for ax, (key, label) in zip(axes[0], (("loss", "loss per photo"), ("top1", "top-1 accuracy")), strict=True):
+            for (name, history), colour in zip(runs.items(), (BLUE, VERMILION, GREEN, PURPLE), strict=False):
+                epochs = [entry["epoch"] for entry in history]
+                ax.plot(epochs, [entry["train"][key] for entry in history], color=colour, lw=1, label=f"{name}, train")
+                valid = [entry["valid"][key] for entry in history]
+                ax.plot(epochs, valid, "o-", color=colour, lw=2, ms=3.5, label=f"{name}, valid")
+            ax.set(xlabel="epoch", title=label)
+            ax.xaxis.get_major_locator().set_params(integer=True)
+            ax.grid()
+        axes[0, 0].set_ylim(bottom=0)
+        axes[0, 1].set_ylim(0, 1.02)
+        axes[0, 1].legend(loc="lower right", fontsize=8)
+    return figure
+
+
+def confusion_matrix(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> Figure:
+    """Which breed (row) is taken for which (column): shares of a row; exact counts where there is room for them."""
+    counts, names = np.asarray(matrix), [breed_name(one) for one in classes]
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    few = len(names) <= 16
+    with plt.rc_context(STYLE):
+        figure, axes = new_figure(6.2 if few else 7.0)
+        ax = axes[0, 0]
+        image = ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        step = -(-len(names) // MOST_LABELS)
+        shown, size = range(0, len(names), step), 8 if few else 6.5
+        ax.set_xticks(list(shown), names[::step], rotation=90, size=size)
+        ax.set_yticks(list(shown), names[::step], size=size)
+        ax.set(xlabel="predicted breed", ylabel="true breed")
+        ax.set_title(f"{np.trace(counts):,} of {counts.sum():,} test photos right")
+        for row, column in zip(*np.nonzero(counts), strict=True) if few else ():
+            colour = "white" if shares[row, column] > 0.55 else "black"
+            ax.text(column, row, counts[row, column], ha="center", va="center", size=7.5, color=colour)
+        figure.colorbar(image, ax=ax, shrink=0.6, label="share of the true breed")
+    return figure
+
+
+def predictions(photos: Sequence[str | os.PathLike[str]], answers: Sequence[Mapping[str, Any]]) -> Figure:
+    """Photos with the likeliest breed and its probability; where it is not the photo's own, that stands below."""
+    titles = []
+    for photo, answer in zip(photos, answers, strict=True):
+        best, true = answer["predictions"][0], breed_name(Path(photo).parent.name)
+        told = f"{best['breed']} {best['probability']:.0%}"
+        titles.append(told if best["class"] == Path(photo).parent.name else f"{told} (is {true})")
+    return photo_grid(photos, titles)
+
+
+def latencies(seconds: Mapping[str, Sequence[float]]) -> Figure:
+    """Every call's latency in milliseconds, a row for each name; the line is the median."""
+    with plt.rc_context(STYLE):
+        figure, axes = new_figure(0.9 + 0.45 * len(seconds))
+        ax = axes[0, 0]
+        names = list(seconds)[::-1]  # upwards, as an axis goes
+        for row, name in enumerate(names):
+            milliseconds = 1000 * np.asarray(seconds[name])
+            ax.plot(milliseconds, np.full(len(milliseconds), row), "o", color=BLUE, alpha=0.35, ms=5)
+            ax.plot([np.median(milliseconds)] * 2, [row - 0.3, row + 0.3], color=VERMILION, lw=2)
+            ax.annotate(
+                f"{np.median(milliseconds):.0f} ms",
+                (np.median(milliseconds), row + 0.3),
+                (4, 0),
+                textcoords="offset points",
+                size=8,
+                color=VERMILION,
+            )
+        ax.set_yticks(range(len(seconds)), names)
+        ax.set(xscale="log", xlabel="milliseconds, logarithmic", ylim=(-0.6, len(seconds) - 0.3))
+        ax.grid(axis="x")
+    return figure

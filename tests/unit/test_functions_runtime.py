@@ -1,0 +1,298 @@
+"""Environments by themselves: what a runtime writes, how it is initialised, and when that takes too long."""
+
+import contextlib
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers.localaws.credentials import Keys
+from helpers.localaws.engines.functions.code import CodeStore
+from helpers.localaws.engines.functions.concurrency import Concurrency
+from helpers.localaws.engines.functions.environment import Environment, Host
+from helpers.localaws.engines.functions.faults import Throttled
+from helpers.localaws.engines.functions.interpreter import Interpreter
+from helpers.localaws.engines.functions.memory import MemoryWatch
+from helpers.localaws.engines.functions.output import Output
+from helpers.localaws.engines.functions.pool import Pool
+from helpers.localaws.engines.functions.runtime_api import Invocation
+from helpers.localaws.engines.functions.spec import Spec
+from helpers.localaws.engines.processes import Processes, marked
+from helpers.localaws.errors import AwsError
+from tests.lambda_functions import package
+
+FRAMES = st.lists(st.text(st.characters(codec="utf-8"), min_size=1).filter(lambda text: text.strip()), max_size=5)
+
+
+class Log:
+    """A log stream that only remembers."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def write(self, line: str) -> None:
+        self.lines.append(line)
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
+
+
+class Monitoring:
+    def __init__(self) -> None:
+        self.log = Log()
+
+    def log_stream(self, *_: str) -> Log:
+        return self.log
+
+
+class Workshop:
+    """Makes environments without a server."""
+
+    def __init__(self, folder: Path) -> None:
+        self.monitoring = Monitoring()
+        self.identity = f"unit-test-{os.getpid()}"
+        self.code = CodeStore(folder / "code")
+        self.memory = MemoryWatch()
+        (folder / "code").mkdir()
+        self.host = Host(
+            folder=folder / "environments",
+            url="http://127.0.0.1:9",
+            processes=Processes(self.identity),
+            monitoring=self.monitoring,  # type: ignore[arg-type]
+            code=self.code,
+            interpreter=Interpreter(folder / "python"),
+            memory=self.memory,
+            starts=threading.Semaphore(2),
+            init_seconds=0.7,
+        )
+
+    def spec(self, source: str, **more: object) -> Spec:
+        given = {
+            "runtime": "python3.11",
+            "architecture": "x86_64",
+            "handler": "app.handler",
+            "role": "",
+            "timeout": 10,
+            "memory_mb": 128,
+            "variables": (),
+            "code_sha256": self.code.keep(package(source)),
+            "log_group": "/aws/lambda/f",
+        }
+        return Spec("us-east-1", "123456789012", "f", "$LATEST", **{**given, **more})
+
+    def environment(self, spec: Spec) -> Environment:
+        return Environment(spec, self.host, Keys("id", "secret", "token", "2999-01-01T00:00:00+00:00"))
+
+    def ready(self, source: str, **more: object) -> Environment:
+        made = self.environment(self.spec(source, **more))
+        made.initialise()
+        return made
+
+
+@pytest.fixture
+def workshop(tmp_path):
+    made = Workshop(tmp_path)
+    yield made
+    made.memory.close()
+    for process in marked(made.identity):
+        process.kill()
+
+
+def invocation(number: int = 1) -> Invocation:
+    return Invocation(f"request-{number}", b"{}", "arn")
+
+
+# ---- initialisation ----
+
+
+def test_an_initialisation_of_more_than_ten_seconds_is_tried_again_within_the_invocation(workshop, tmp_path):
+    source = f"""
+import pathlib, time
+first = pathlib.Path({str(tmp_path / "first")!r})
+if not first.exists():
+    first.touch()
+    time.sleep(60)
+def handler(event, context):
+    return "came up"
+"""
+    outcome = workshop.ready(source).invoke(invocation())
+    assert (outcome.payload, outcome.function_error) == (b'"came up"', None)
+    assert outcome.report.init_ms is None, "the time of the second try is the invocation's"
+    [line] = [line for line in workshop.monitoring.log.lines if line.startswith("INIT_REPORT")]
+    assert line.endswith("\tPhase: init\tStatus: timeout")
+
+
+def test_an_initialisation_that_never_ends_is_a_timeout(workshop):
+    outcome = workshop.ready("import time\ntime.sleep(60)", timeout=1).invoke(invocation())
+    assert b'"errorType":"Sandbox.Timedout"' in outcome.payload
+    assert b"Task timed out after 1.00 seconds" in outcome.payload
+    phases = [line.split("\t")[1:] for line in workshop.monitoring.log.lines if line.startswith("INIT_REPORT")]
+    assert phases == [["Phase: init", "Status: timeout"], ["Phase: invoke", "Status: timeout"]]
+
+
+def test_a_runtime_without_any_memory_left_after_import(workshop):
+    outcome = workshop.ready("block = bytearray(200 << 20)").invoke(invocation())
+    assert b'"errorType":"Runtime.OutOfMemory"' in outcome.payload
+
+
+def test_an_ended_environment_leaves_nothing(workshop):
+    source = "import subprocess\ndef handler(event, context):\n    return subprocess.Popen(['sleep', '1000']).pid"
+    environment = workshop.ready(source)
+    child = int(environment.invoke(invocation()).payload)
+    before = [process for process in marked(workshop.identity) if process.pid == child]
+    assert before
+    environment.end()
+    for process in before:
+        process.wait(5)
+    assert not marked(workshop.identity)
+    assert not list(workshop.host.folder.iterdir())
+
+
+def test_what_a_function_starts_counts_as_its_memory(workshop):
+    source = """
+import subprocess, sys
+def handler(event, context):
+    subprocess.run([sys.executable, "-c", "block = bytearray(200 << 20); import time; time.sleep(30)"])
+"""
+    outcome = workshop.ready(source).invoke(invocation())
+    assert b'"errorType":"Runtime.OutOfMemory"' in outcome.payload
+    assert outcome.report.max_memory_mb == 128
+
+
+# ---- pools ----
+
+
+def test_a_pool_gives_the_environment_used_last_and_ends_those_of_another_spec(workshop):
+    old, new = workshop.spec("def handler(e, c): return 1"), workshop.spec("def handler(e, c): return 2")
+    pool = Pool(workshop.environment)
+    first, second = pool.take(old), pool.take(old)
+    assert pool.counts() == (0, 2)
+    pool.give_back(first)
+    pool.give_back(second)
+    assert pool.take(old) is second
+    pool.give_back(second)
+    replaced = pool.take(new)
+    assert replaced.spec == new
+    assert pool.counts() == (0, 1)
+    pool.give_back(replaced)
+    assert pool.reclaim(idle_seconds=1000) == 1
+    assert pool.reclaim(idle_seconds=0) == 0
+    assert not marked(workshop.identity)
+
+
+def test_an_environment_that_was_started_beforehand_is_used_first(workshop):
+    spec = workshop.spec("def handler(e, c): return 1")
+    pool = Pool(workshop.environment)
+    beforehand = workshop.environment(spec)
+    beforehand.initialise()
+    pool.add(beforehand)
+    assert pool.take(spec) is beforehand
+    pool.close()
+    pool.give_back(beforehand)
+    assert not marked(workshop.identity)
+
+
+# ---- concurrency ----
+
+
+def test_a_reservation_is_a_limit_and_a_guarantee(monkeypatch):
+    monkeypatch.setenv("LOCALAWS_LAMBDA_CONCURRENCY", "105")
+    limits, mine, other = Concurrency(), ("r", "mine"), ("r", "other")
+    limits.reserve(mine, 2)
+    assert limits.unreserved("r") == 103
+    with pytest.raises(AwsError, match="below its minimum value of"):
+        limits.reserve(other, 4)
+    with limits.admitted(mine), limits.admitted(mine) as running:
+        assert running == 2
+        with pytest.raises(Throttled) as refused, limits.admitted(mine):
+            pass
+        assert refused.value.members["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
+        with limits.admitted(other):
+            pass
+    limits.reserve(mine, None)
+    assert limits.unreserved("r") == 105
+
+
+def test_more_than_the_machine_serves_is_refused_and_says_so():
+    limits = Concurrency()
+    with contextlib.ExitStack() as running:
+        for number in range(60):
+            running.enter_context(limits.admitted(("r", f"function-{number % 7}")))
+        with pytest.raises(Throttled, match="at most 60 invocations at once"):
+            running.enter_context(limits.admitted(("r", "one more")))
+
+
+def test_what_is_reserved_is_taken_from_the_others(monkeypatch):
+    monkeypatch.setenv("LOCALAWS_LAMBDA_CONCURRENCY", "3")
+    limits = Concurrency()
+    limits.restore(("r", "mine"), 2)
+    with limits.admitted(("r", "other")):
+        with pytest.raises(Throttled) as refused, limits.admitted(("r", "third")):
+            pass
+        assert refused.value.members["Reason"] == "ConcurrentInvocationLimitExceeded"
+        with limits.admitted(("elsewhere", "other")), limits.admitted(("r", "mine")):
+            pass
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=60))
+def test_the_count_is_never_above_the_limit_and_comes_back_to_nothing(steps):
+    limits = Concurrency()
+    limits.limit = 4
+    limits.restore(("r", "a"), 1)
+    running: list[tuple[str, object]] = []
+    for name, begins in steps:
+        if begins:
+            admission = limits.admitted(("r", name))
+            try:
+                admission.__enter__()
+            except Throttled:
+                continue
+            running.append((name, admission))
+        elif running:
+            running.pop(0)[1].__exit__(None, None, None)
+        assert sum(name == "a" for name, _ in running) <= 1
+        assert sum(name != "a" for name, _ in running) <= 3
+    for _, admission in running:
+        admission.__exit__(None, None, None)
+    with limits.admitted(("r", "a")):
+        pass
+
+
+# ---- output ----
+
+
+def frame(message: str) -> bytes:
+    content = message.encode()
+    return b"\xa5\x5a\x00\x13" + len(content).to_bytes(4, "big") + bytes(8) + content
+
+
+@given(FRAMES, st.lists(st.from_regex(r"[a-z ]*[a-z][a-z ]*", fullmatch=True), max_size=5), st.integers(1, 40))
+def test_frames_and_lines_arrive_whole_however_they_are_cut(messages, lines, size):
+    seen: list[str] = []
+    output = Output(seen.append)
+    frames, stdout = os.dup(output.frames), os.dup(output.stdout)
+    output.start()
+    framed, text = b"".join(map(frame, messages)), "".join(f"{line}\n" for line in lines).encode()
+    for start in range(0, max(len(framed), len(text)), size):
+        os.write(frames, framed[start : start + size])
+        os.write(stdout, text[start : start + size])
+    output.drain()
+    for end in (frames, stdout):
+        os.close(end)
+    output.close()
+    assert sorted(seen) == sorted([message.rstrip("\n") for message in messages] + lines)
+
+
+def test_bytes_that_are_no_frame_are_passed_over():
+    seen: list[str] = []
+    output = Output(seen.append)
+    frames = os.dup(output.frames)
+    output.start()
+    os.write(frames, b"rubbish that is longer than a header" + frame("a message"))
+    os.close(frames)
+    output.drain()
+    output.close()
+    assert seen == ["a message"]

@@ -1,0 +1,151 @@
+"""A variant's instances: who takes the next request, who leaves, who is replaced."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from helpers.localaws.engines.clock import Clock
+from helpers.localaws.engines.hosting.instance import InstanceFailed
+from helpers.localaws.engines.hosting.metrics import Load
+from helpers.localaws.engines.hosting.variant import NoInstance, UnknownSession, Variant
+
+
+class Instance:
+    """An instance without a process."""
+
+    def __init__(self, number: int, fails: bool) -> None:
+        self.id, self.load, self.running, self.stopped = f"i-{number}", Load(), True, threading.Event()
+        self._fails = fails
+
+    def start(self, on_exit: Callable[[Instance], None]) -> None:
+        self._on_exit = on_exit
+        if self._fails:
+            raise InstanceFailed("no reason")
+
+    def stop(self, _: float) -> None:
+        self.running = False
+        self.stopped.set()
+
+    def die(self) -> None:
+        self.running = False
+        self._on_exit(self)
+
+
+class Fleet:
+    """A variant of such instances; ``failing`` are the numbers of those that do not start."""
+
+    def __init__(self, failing: tuple[int, ...] = (), strategy: str = "") -> None:
+        self.made: list[Instance] = []
+        self._failing = failing
+        self.variant = Variant("v", Clock(1000), self._make, None, strategy)  # type: ignore[arg-type]
+
+    def _make(self) -> Any:
+        self.made.append(Instance(len(self.made), len(self.made) in self._failing))
+        return self.made[-1]
+
+
+def test_the_least_busy_instance_is_taken() -> None:
+    fleet = Fleet()
+    first, second = fleet.variant.add(), fleet.variant.add()
+    with fleet.variant.lease(None) as one, fleet.variant.lease(None) as other:
+        assert {one, other} == {first, second}
+        assert fleet.variant.in_flight == 2
+    with fleet.variant.lease(None, avoid=[first]) as one:
+        assert one is second
+    assert fleet.variant.in_flight == 0
+
+
+def test_random_routing_uses_every_instance() -> None:
+    fleet = Fleet(strategy="RANDOM")
+    both = {fleet.variant.add(), fleet.variant.add()}
+    seen = set()
+    for _ in range(100):
+        with fleet.variant.lease(None) as one:
+            seen.add(one)
+    assert seen == both
+
+
+def test_without_instances_there_is_nobody_to_ask() -> None:
+    with pytest.raises(NoInstance), Fleet().variant.lease(None):
+        raise AssertionError
+
+
+def test_an_instance_that_does_not_start_is_stopped_and_not_taken() -> None:
+    fleet = Fleet(failing=(0,))
+    with pytest.raises(InstanceFailed):
+        fleet.variant.add()
+    assert fleet.made[0].stopped.is_set()
+    assert fleet.variant.instances == []
+
+
+def test_one_that_is_removed_finishes_its_request_and_gets_no_more() -> None:
+    fleet = Fleet()
+    leaving: Any = fleet.variant.add()
+    with fleet.variant.lease(None):
+        staying = fleet.variant.add()
+        removal = threading.Thread(target=fleet.variant.remove, args=(leaving, 0))
+        removal.start()
+        deadline = time.monotonic() + 5
+        while leaving in fleet.variant.instances:
+            assert time.monotonic() < deadline
+        for _ in range(5):
+            with fleet.variant.lease(None) as one:
+                assert one is staying
+        assert not leaving.stopped.is_set()
+    removal.join(5)
+    assert leaving.stopped.is_set()
+
+
+def test_one_that_dies_is_replaced_even_if_the_first_replacement_fails() -> None:
+    fleet = Fleet(failing=(1, 2))
+    dead: Any = fleet.variant.add()
+    dead.die()
+    assert dead.stopped.is_set()
+    assert [one.id for one in fleet.variant.instances] == ["i-3"]
+
+
+def test_one_that_dies_while_leaving_is_not_replaced() -> None:
+    fleet = Fleet()
+    one: Any = fleet.variant.add()
+    fleet.variant.remove(one, 0)
+    one.die()
+    assert len(fleet.made) == 1
+
+
+def test_a_variant_that_stops_takes_no_more_instances() -> None:
+    fleet = Fleet()
+    one: Any = fleet.variant.add()
+    fleet.variant.stop(0)
+    assert one.stopped.is_set()
+    one.die()
+    with pytest.raises(InstanceFailed):
+        fleet.variant.add()
+    assert fleet.variant.instances == []
+
+
+def test_sessions_stay_with_their_instance_until_they_are_closed() -> None:
+    fleet = Fleet()
+    fleet.variant.add()
+    with fleet.variant.lease("NEW_SESSION") as holder:
+        fleet.variant.note_session("s-1; Expires=2099-01-01T00:00:00Z", None, holder)
+    fleet.variant.add()
+    for _ in range(10):
+        with fleet.variant.lease("s-1") as one:
+            assert one is holder
+    fleet.variant.note_session(None, "s-1", holder)
+    with pytest.raises(UnknownSession), fleet.variant.lease("s-1"):
+        raise AssertionError
+
+
+def test_a_session_ends_with_its_instance() -> None:
+    fleet = Fleet()
+    holder: Any = fleet.variant.add()
+    fleet.variant.note_session("s-1", None, holder)
+    holder.die()
+    with pytest.raises(UnknownSession), fleet.variant.lease("s-1"):
+        raise AssertionError
