@@ -19,7 +19,7 @@ import psutil
 
 from . import server
 from .cloud import identity
-from .engines.processes import end_marked, marked
+from .engines.processes import MARK, end_marked, marked
 
 START_SECONDS = 120
 STOP_SECONDS = 60
@@ -86,6 +86,7 @@ def status(folder: Path, _: argparse.Namespace) -> int:
     """Print, as JSON, what runs."""
     found = server.running(folder)
     children = marked(identity(folder)) if (folder / "id").exists() else []
+    children = [process for process in children if process.pid != (found or {}).get("pid")]
     memory = sum(_memory(process) for process in children)
     shown = {"state": str(folder), "running": bool(found), **(found or {}), "processes": len(children)}
     print(json.dumps({**shown, "resident_mb": round(memory / 1e6)}, indent=2))
@@ -166,6 +167,8 @@ def _start(folder: Path, options: argparse.Namespace) -> dict[str, Any] | None:
             stderr=log,
             start_new_session=True,
             cwd=Path(__file__).resolve().parents[2],
+            # Marked like its children, so that 'down' also finds a server that never came to announce itself.
+            env={**os.environ, MARK: identity(folder)},
         )
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:

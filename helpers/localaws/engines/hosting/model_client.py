@@ -127,8 +127,9 @@ def _exchange(
 
 def _is_dropped(connection: http.client.HTTPConnection) -> bool:
     """Nothing is to be read from an idle connection but its end."""
-    readable, _, _ = select.select([connection.sock], [], [], 0)
-    return bool(readable)
+    poll = select.poll()
+    poll.register(connection.sock, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _left(deadline: float) -> float:

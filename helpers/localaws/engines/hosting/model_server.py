@@ -153,9 +153,10 @@ def load(import_path: str) -> Any:
 
 def serve(application: Application, listener: socket.socket) -> None:
     """Serve until SIGTERM: under Ray Serve what is bound for it, under uvicorn what is an ASGI application."""
+    ray_serve = ray_serve_if_installed()
     loaded = load(application["import_path"])
     print(f"Serving {application['import_path']} on http://{LOOPBACK}:{listener.getsockname()[1]}", flush=True)
-    if is_for_ray(loaded):
+    if ray_serve is not None and isinstance(loaded, ray_serve.Application):
         serve_under_ray(application, listener)
     elif callable(loaded):
         serve_asgi(loaded, listener)
@@ -185,13 +186,15 @@ def serve_asgi(application: Any, listener: socket.socket) -> None:
 # ---- under Ray Serve ----
 
 
-def is_for_ray(loaded: Any) -> bool:
-    """Whether it is a bound Ray Serve application; Ray is imported only where it is installed."""
+def ray_serve_if_installed() -> Any:
+    """``ray.serve``, or None. Imported before the application, as in the image: so an application can know its host."""
     if importlib.util.find_spec("ray") is None:
-        return False
-    from ray import serve as ray_serve
-
-    return isinstance(loaded, ray_serve.Application)
+        return None
+    try:
+        return importlib.import_module("ray.serve")
+    except ImportError as error:
+        print(f"Ray is installed without Ray Serve ({error}); only ASGI applications can be served.", flush=True)
+        return None
 
 
 def serve_under_ray(application: Application, listener: socket.socket) -> None:

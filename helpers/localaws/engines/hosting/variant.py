@@ -55,7 +55,7 @@ class Variant:
     def instances(self) -> list[Instance]:
         """The instances in service."""
         with self._changed:
-            return list(self._in_service)
+            return [instance for instance in self._in_service if instance.running]
 
     @property
     def in_flight(self) -> int:
@@ -136,7 +136,7 @@ class Variant:
             try:
                 self.add()
                 return
-            except InstanceFailed as error:
+            except (InstanceFailed, OSError) as error:
                 log.warning("variant %s: the replacement failed: %s", self.name, error)
             pause = REPLACE_AGAIN_SECONDS[min(attempt, len(REPLACE_AGAIN_SECONDS) - 1)]
             self._clock.wait(self._stopping, pause)
