@@ -112,6 +112,7 @@ print(f"epoch=1 sum={value.item()} world={dist.get_world_size()} host={os.enviro
 if dist.get_rank() == 0:
     torch.save(value, os.path.join(os.environ["SM_MODEL_DIR"], "value.pt"))
     open(os.path.join(os.environ["SM_OUTPUT_DATA_DIR"], "report.txt"), "w").write("fine")
+    open(os.path.join(os.environ["SM_MODEL_DIR"], "config.yaml"), "w").write("path: /opt/ml/model/code")
 dist.destroy_process_group()
 """
 
@@ -178,7 +179,9 @@ def test_two_instances_are_one_distributed_job(cloud, jobs, tmp_path, capfd):
     with pytest.raises(LookupError):
         training.latest_job(cloud, "two")
 
-    assert [path.name for path in training.fetch_model(cloud, name, tmp_path / "model").iterdir()] == ["value.pt"]
+    model = training.fetch_model(cloud, name, tmp_path / "model")
+    assert sorted(path.name for path in model.iterdir()) == ["config.yaml", "value.pt"]
+    assert (model / "config.yaml").read_text() == "path: /opt/ml/model/code", "an artefact has AWS's paths"
     (tmp_path / "output").mkdir()
     (tmp_path / "output" / "stale").touch()
     assert [path.name for path in training.fetch_output(cloud, name, tmp_path / "output").iterdir()] == ["report.txt"]

@@ -59,9 +59,15 @@ class Container:
 
     def localise_files(self, folder: Path) -> None:
         """Replace /opt/ml in every text file below ``folder``; the files must be this container's own copies."""
-        for path in folder.rglob("*"):
-            if path.is_file() and not path.is_symlink() and path.suffix in TEXT:
-                self._localise_file(path)
+        _replace_below(folder, ML, str(self.ml))
+
+    def generalise(self, text: str) -> str:
+        """``text`` with /opt/ml where this container's own folder is: what leaves it reads as it would on AWS."""
+        return text.replace(str(self.ml), ML)
+
+    def generalise_files(self, folder: Path) -> None:
+        """The way back of :meth:`localise_files`: an artefact must not carry the path of a folder that is soon gone."""
+        _replace_below(folder, str(self.ml), ML)
 
     def make_python(self, commands: Iterable[tuple[str, str]] = ()) -> None:
         """A Python that sees this one's packages and keeps what ``pip install`` adds to itself.
@@ -104,16 +110,24 @@ class Container:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
-    def _localise_file(self, path: Path) -> None:
-        try:
-            text = path.read_text(encoding="utf-8")
-        except UnicodeDecodeError:
-            return
-        if ML in text:
-            mode = path.stat().st_mode
-            path.unlink()  # the file may be a hard link that other hosts share
-            path.write_text(self.localise(text), encoding="utf-8")
-            path.chmod(mode)
+
+def _replace_below(folder: Path, old: str, new: str) -> None:
+    """Replace ``old`` in every text file below ``folder``."""
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink() and path.suffix in TEXT:
+            _replace_in(path, old, new)
+
+
+def _replace_in(path: Path, old: str, new: str) -> None:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        return
+    if old in text:
+        mode = path.stat().st_mode
+        path.unlink()  # the file may be a hard link that other hosts share
+        path.write_text(text.replace(old, new), encoding="utf-8")
+        path.chmod(mode)
 
 
 def _pip_settings() -> Path | None:

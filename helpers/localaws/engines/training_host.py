@@ -169,7 +169,7 @@ class TrainingHost:
         command = [self.container.localise(word) for word in command_of(self.job.request["AlgorithmSpecification"])]
 
         def read(line: str) -> None:
-            line = self.contract_paths(line)
+            line = self.container.generalise(line)
             self._tail.append(line)
             on_line(line)
 
@@ -242,12 +242,8 @@ class TrainingHost:
         """FailureReason, for a host that ended with an exit code other than 0."""
         path = self.container.ml / "output" / "failure"
         written = path.read_text(errors="replace")[:1024] if path.is_file() else ""
-        said = self.contract_paths(written).strip() or "the log ends with: " + "\n".join(self._tail)[-900:]
+        said = self.container.generalise(written).strip() or "the log ends with: " + "\n".join(self._tail)[-900:]
         return f"AlgorithmError: {said}, exit code: {self.exit_code}"
-
-    def contract_paths(self, text: str) -> str:
-        """``text`` with /opt/ml where this host's own folder is: what a user sees is the same on AWS."""
-        return text.replace(str(self.container.ml), ML)
 
 
 def temporary_folder(home: Path) -> Path:

@@ -178,6 +178,8 @@ class TrainingRun:
         self, hosts: list[TrainingHost], folder: str, base: S3Uri, name: str, *, compressed: bool
     ) -> S3Uri | None:
         note = next(iter(self._streams.values())).write
+        for host in hosts:
+            host.container.generalise_files(host.container.ml / folder)
         files = artifacts.merge(
             {host.name: host.container.ml / folder for host in hosts}, lambda text: note(f"[localaws] {text}")
         )
