@@ -181,5 +181,7 @@ def latencies(seconds: Mapping[str, Sequence[float]]) -> Figure:
             )
         ax.set_yticks(range(len(seconds)), names)
         ax.set(xscale="log", xlabel="milliseconds, logarithmic", ylim=(-0.6, len(seconds) - 0.3))
+        ax.xaxis.set_major_formatter("{x:.0f}")
+        ax.xaxis.set_minor_formatter("{x:.0f}")
         ax.grid(axis="x")
     return figure

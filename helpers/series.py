@@ -22,12 +22,15 @@ import nbformat
 import papermill
 import psutil
 from papermill.exceptions import PapermillExecutionError
+from traitlets.config import Config
 
 from . import cloud
 from .settings import ROOT, Settings, SettingsError
 from .show import SUMMARY
 
 NOTEBOOKS = ROOT / "notebooks"
+# Kernels are spoken to through sockets in the file system: no port, and nothing for anyone else to listen to.
+KERNELS = Config({"KernelManager": {"transport": "ipc"}})
 
 
 @dataclass
@@ -83,7 +86,13 @@ def execute(notebook: Path, settings: Settings, out: Path) -> Outcome:
     started = time.monotonic()
     try:
         papermill.execute_notebook(
-            str(notebook), str(executed), parameters, cwd=str(NOTEBOOKS), progress_bar=False, kernel_name="python3"
+            str(notebook),
+            str(executed),
+            parameters,
+            cwd=str(NOTEBOOKS),
+            progress_bar=False,
+            kernel_name="python3",
+            config=KERNELS,
         )
     except PapermillExecutionError as error:
         outcome.failed = f"cell {error.exec_count}: {error.ename}: {error.evalue}"

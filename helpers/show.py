@@ -21,17 +21,14 @@ def table(rows: Iterable[Any], columns: list[str] | None = None) -> None:
     cells = [[_text(record.get(name, "")) for name in names] for record in records]
     widths = [max(len(name), *(len(row[i]) for row in cells)) for i, name in enumerate(names)]
     numeric = [all(isinstance(record.get(name), int | float) for record in records) for name in names]
-    print(_line(names, widths, numeric))
-    print("  ".join("-" * width for width in widths))
-    for row in cells:
-        print(_line(row, widths, numeric))
+    rule = "  ".join("-" * width for width in widths)
+    print("\n".join([_line(names, widths, numeric), rule, *(_line(row, widths, numeric) for row in cells)]))
 
 
 def facts(values: Mapping[str, Any]) -> None:
     """Print names and values, one a line."""
     width = max(map(len, values), default=0)
-    for name, value in values.items():
-        print(f"{name:<{width}}  {_text(value)}")
+    print("\n".join(f"{name:<{width}}  {_text(value)}" for name, value in values.items()))
 
 
 def summary(result: str, lines: Iterable[costs.Line] = ()) -> None:

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor, nn
 from torchvision import models
 
@@ -62,6 +62,8 @@ def decode(source: bytes | Path) -> Image.Image:
         return _upright(_load(source))
     except BadPhoto:
         raise
+    except UnidentifiedImageError as error:  # its own message would show the address of a buffer
+        raise BadPhoto("not a readable JPEG or PNG photo") from error
     except Exception as error:  # a decoder fed with a stranger's bytes may raise anything at all
         raise BadPhoto(f"not a readable JPEG or PNG photo: {error}") from error
 

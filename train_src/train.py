@@ -277,12 +277,14 @@ class Trainer:
     def fit(self) -> None:
         """Train to the last epoch, or until a stop is asked for."""
         while self.progress.epoch < self.settings.epochs:
-            started = time.perf_counter()
+            started, first_step = time.perf_counter(), self.progress.step
             if not self._train_epoch():
                 self._save()
                 self.world.log(f"told to stop: in epoch {self.progress.epoch + 1} after {self.progress.step} steps")
                 return
-            self._finish_epoch(started, trained=time.perf_counter())
+            share = 1 - first_step / self.progress.step  # less than 1 in the epoch that a resumed run begins with
+            pace = share * len(self.task.train_labels) / (time.perf_counter() - started)
+            self._finish_epoch(started, pace)
             self._save()
 
     def restore_best(self) -> Progress:
@@ -328,21 +330,19 @@ class Trainer:
         self.optimizer.zero_grad()
         return tally(logits, labels)
 
-    def _finish_epoch(self, started: float, trained: float) -> None:
+    def _finish_epoch(self, started: float, pace: float) -> None:
         progress = self.progress
-        sums = self.world.sum(torch.tensor(progress.sums, dtype=torch.float64))
-        train = metrics(sums)
+        train = metrics(self.world.sum(torch.tensor(progress.sums, dtype=torch.float64)))
         if not math.isfinite(train["loss"]):
             raise Failure(f"the loss became {train['loss']} in epoch {progress.epoch + 1}: lower --learning-rate")
         entry: dict[str, Any] = {"epoch": progress.epoch + 1, "train": train, "valid": self._validate()}
-        entry["seconds"] = time.perf_counter() - started
-        entry["photos_per_second"] = sums[3].item() / (trained - started)
+        entry |= {"seconds": time.perf_counter() - started, "photos_per_second": pace}
         progress.history.append(entry)
         progress.epoch, progress.step, progress.sums = progress.epoch + 1, 0, [0.0] * 4
         if progress.best is None or merit(entry) > merit(progress.best):
             progress.best, self.best_state = entry, plain_state(self.model)
-        pace = f"seconds={entry['seconds']:.2f} photos_per_second={entry['photos_per_second']:.0f}"
-        self.world.log(f"epoch={progress.epoch} {scores('train', train)} {scores('valid', entry['valid'])} {pace}")
+        times = f"seconds={entry['seconds']:.2f} photos_per_second={pace:.0f}"
+        self.world.log(f"epoch={progress.epoch} {scores('train', train)} {scores('valid', entry['valid'])} {times}")
 
     def _validate(self) -> dict[str, float]:
         self.world.align_buffers(self.model)
