@@ -113,18 +113,27 @@ def store(outcomes: Iterable[Outcome]) -> None:
 def clean(document: Any) -> Any:
     """A notebook without injected parameters, timings, progress bars and machine-dependent metadata."""
     document.cells = [cell for cell in document.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
-    tags = [cell.metadata.get("tags", []) for cell in document.cells]
-    for number, (cell, kept) in enumerate(zip(document.cells, tags, strict=True), 1):
+    executed = 0
+    for number, cell in enumerate(document.cells, 1):
+        kept = cell.metadata.get("tags", [])
         cell.metadata = nbformat.from_dict({"tags": kept} if kept else {})
         cell.id = f"cell-{number:02d}"
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
-            for output in cell.outputs:
-                output.pop("execution_count", None) if output.output_type != "execute_result" else None
-                output.get("data", {}).pop(SUMMARY, None)
+            executed += 1
+            _clean_outputs(cell, executed)
     kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
     document.metadata = nbformat.from_dict({"kernelspec": kernel, "language_info": {"name": "python"}})
     return document
+
+
+def _clean_outputs(cell: Any, execution_count: int) -> None:
+    """Number the cell as if nothing had been injected, and keep of its outputs what a reader is to see."""
+    cell.execution_count = execution_count
+    cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+    for output in cell.outputs:
+        if output.output_type == "execute_result":
+            output.execution_count = execution_count
+        output.get("data", {}).pop(SUMMARY, None)
 
 
 class PeakMemory:

@@ -157,9 +157,16 @@ def _delete_training_job(cloud: Cloud, name: str) -> None:
 
 
 def _delete_bucket(cloud: Cloud, name: str) -> None:
-    bucket = cloud.session.resource("s3").Bucket(name)
-    bucket.object_versions.delete()
-    bucket.delete()
+    s3 = cloud.client("s3")
+    # Page by page from the start: what has been deleted is not listed again.
+    while True:
+        page = s3.list_object_versions(Bucket=name)
+        listed = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+        if not listed:
+            break
+        doomed = [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in listed]
+        s3.delete_objects(Bucket=name, Delete={"Objects": doomed[:1000], "Quiet": True})
+    s3.delete_bucket(Bucket=name)
 
 
 def _delete_role(cloud: Cloud, name: str) -> None:

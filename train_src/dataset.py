@@ -153,9 +153,9 @@ class Photos:
 
 
 def random_crop(path: Path, size: int, random: np.random.Generator) -> Pixels:
-    """A random part of the photo (35 to 100 % of its area, not too oblong), mirrored half of the time."""
+    """A random part of the photo (50 to 100 % of its area, not too oblong), mirrored half of the time."""
     image = decode(path)
-    area = image.width * image.height * random.uniform(0.35, 1.0)
+    area = image.width * image.height * random.uniform(0.5, 1.0)
     aspect = math.exp(random.uniform(-math.log(4 / 3), math.log(4 / 3)))
     width, height = min(image.width, math.sqrt(area * aspect)), min(image.height, math.sqrt(area / aspect))
     left, top = random.uniform(0, image.width - width), random.uniform(0, image.height - height)

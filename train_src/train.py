@@ -118,7 +118,7 @@ class Settings:
 
 
 # A fresh linear layer bears large steps; a whole network less so; and good weights should be changed only a little.
-LEARNING_RATES = {"frozen": 3e-3, "scratch": 2e-3, "finetune": 3e-4}
+LEARNING_RATES = {"frozen": 3e-3, "scratch": 1.5e-3, "finetune": 3e-4}
 WARM_UP = 0.1  # share of all steps over which the learning rate rises; it then falls along a cosine
 EVALUATION_BATCH = 32
 
