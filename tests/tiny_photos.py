@@ -1,6 +1,7 @@
 """A data set small enough to train on in a second: three classes that differ in colour, as noisy pictures."""
 
 import io
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -51,3 +52,9 @@ def run_training(cwd: Path, *arguments: object, processes: int = 1) -> subproces
     """The training program as a user starts it."""
     argv = command(*arguments, "--threads", 1, processes=processes)
     return subprocess.run(argv, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

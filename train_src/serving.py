@@ -17,13 +17,18 @@ ALLOWED_IMAGE_HOSTS, hosts that a "url" may name, separated by commas (default: 
 Contract: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
 """
 
+import os
+
+# Must be said before torch loads OpenMP: its threads spin but shortly while they wait for each other, and then sleep.
+# With another program on the same cores, such as a test's client, an answer could otherwise take fifty times as long.
+os.environ.setdefault("GOMP_SPINCOUNT", "5000")
+
 import asyncio
 import base64
 import binascii
 import contextlib
 import json
 import logging
-import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor

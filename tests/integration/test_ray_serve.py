@@ -6,7 +6,6 @@ Needs `ray[serve]`, which is not in the lock file: `make test-ray` runs this in 
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,7 +17,7 @@ import httpx
 import pytest
 import yaml
 
-from tests.tiny_photos import CLASSES, TRAIN_SRC, encoded, picture
+from tests.tiny_photos import CLASSES, TRAIN_SRC, encoded, free_port, picture
 
 sys.path.insert(0, str(TRAIN_SRC))
 import results
@@ -29,12 +28,6 @@ pytestmark = pytest.mark.ray
 pytest.importorskip("ray.serve", reason="ray[serve] is not installed: make test-ray")
 
 PHOTOS = [encoded(picture(colour, seed, (60, 50))) for seed, colour in enumerate(CLASSES.values())]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

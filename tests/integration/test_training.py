@@ -67,12 +67,13 @@ def test_a_job_runs_by_the_contract_and_describes_everything_it_was_given(jobs):
     assert seen["config"]["resourceconfig"]["current_instance_type"] == "ml.c5.2xlarge"
     assert seen["config"]["inputdataconfig"]["train"]["TrainingInputMode"] == "File"
     assert seen["config"]["hyperparameters"]["epochs"] == "2"
-    home = seen["config"]["hyperparameters"]["where"].removesuffix("/opt/ml/model")
-    assert seen["env"]["CHECKPOINTS"] == f"{home}/opt/ml/checkpoints"
+    # What the script saw were this machine's paths; what it left reads as it would on AWS.
+    assert seen["config"]["hyperparameters"]["where"] == "/opt/ml/model"
+    assert seen["env"]["CHECKPOINTS"] == "/opt/ml/checkpoints"
     assert seen["env"]["FOO"] == 'it\'s "quoted"'
     assert seen["env"]["TRAINING_JOB_NAME"] == job["TrainingJobName"]
     assert seen["env"]["TRAINING_JOB_ARN"] == job["TrainingJobArn"]
-    assert not Path(home).exists(), "the job's folder is left behind"
+    assert not Path(seen["env"]["HOME"]).parent.exists(), "the job's folder is left behind"
 
     output = f"s3://{BUCKET}/out/{job['TrainingJobName']}/output/output.tar.gz"
     assert jobs.archive(output) == {"report.txt": "fine"}

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -24,7 +23,7 @@ from moto import mock_aws
 from PIL import Image
 from starlette.exceptions import HTTPException
 
-from tests.tiny_photos import CLASSES, ROOT, TRAIN_SRC, encoded, picture
+from tests.tiny_photos import CLASSES, ROOT, TRAIN_SRC, encoded, free_port, picture
 
 sys.path.insert(0, str(TRAIN_SRC))
 import results
@@ -366,12 +365,6 @@ def test_too_many_waiting_are_sent_away(monkeypatch):
 
 
 # -- the artefact as a server
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def serve(model_dir: Path, port: int, **environment: str) -> subprocess.Popen[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REAL_DATA
-from tests.tiny_photos import CLASSES, TINY, TRAIN_SRC, command, run_training, write_photos
+from tests.tiny_photos import CLASSES, TINY, TRAIN_SRC, command, free_port, run_training, write_photos
 
 sys.path.insert(0, str(TRAIN_SRC))
 import torch
@@ -191,11 +191,12 @@ def test_two_processes_train_the_same_network_as_one(photos, run, tmp_path, monk
     script = tmp_path / "tiny_network.py"
     script.write_text(TINY_NETWORK)
     options = [*TINY, "--threads", "1", "--precision", "fp32", "--epochs", "3", "--learning-rate", "0.01"]
-    folders = ["--data", photos, "--model-dir", "two/model", "--output-dir", "two/output"]
-    argv = [str(word) for word in (*command(processes=2)[:-1], script, *folders, *options)]
-    environment = {**os.environ, "PYTHONPATH": str(TRAIN_SRC)}
-    done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
+    folders = ["--data", str(photos), "--model-dir", "two/model", "--output-dir", "two/output"]
+    world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    environment = {**os.environ, **world, "PYTHONPATH": str(TRAIN_SRC)}
+    argv = [sys.executable, str(script), *folders, *options]
+    ranks = [subprocess.Popen(argv, cwd=tmp_path, env=environment | {"RANK": str(rank)}) for rank in range(2)]
+    assert [rank.wait(120) for rank in ranks] == [0, 0]
     monkeypatch.setattr(train, "build_model", runpy.run_path(str(script))["build_model"])
     assert run("one", *options) == 0
     assert_same_weights(tmp_path / "one", tmp_path / "two", rtol=1e-4, atol=1e-5)

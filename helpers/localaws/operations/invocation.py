@@ -15,6 +15,7 @@ from ..gateway import Params, Request, operation
 from .hosting_input import NOT_DONE_IN_INVOCATION, refuse_not_done
 
 LIMIT_SECONDS = 60.0
+MOMENT = 0.5
 SHOWN = 4096
 HEADERS = {
     "ContentType": "Content-Type",
@@ -102,6 +103,9 @@ def _ask(request: Request, params: Params, started: float, variant: Variant, ins
         raise
     except (ModelTimeout, ModelUnreachable) as error:
         note(0)
+        if not isinstance(error, ModelTimeout):
+            # It is most likely dying: by the time the client asks again, it should not be chosen any more.
+            instance.await_end(MOMENT)
         message = TIMED_OUT if isinstance(error, ModelTimeout) else BROKEN.format(error)
         _model_error(request, params["EndpointName"], 0, message)
     note(reply.status)

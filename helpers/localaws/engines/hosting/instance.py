@@ -80,14 +80,18 @@ class Instance:
         self._child: Child | None = None
         self._answers = False
         self._exited = threading.Event()
-        self._ended, self._exit_code = False, 0
+        self._ended, self._exit_code = threading.Event(), 0
         self._credentials = ""
         self._tail: collections.deque[str] = collections.deque(maxlen=TAIL_LINES)
 
     @property
     def running(self) -> bool:
         """Whether its model server has started and not ended."""
-        return self._child is not None and not self._ended
+        return self._child is not None and not self._ended.is_set()
+
+    def await_end(self, seconds: float) -> None:
+        """Give a model server that has just dropped a connection the moment it may take to be seen as ended."""
+        self._ended.wait(seconds)
 
     # ---- starting ----
 
@@ -205,7 +209,7 @@ class Instance:
     def _watch(self, on_exit: Callable[[Instance], None]) -> None:
         assert self._child is not None
         self._exit_code = self._child.wait() or 0
-        self._ended = True
+        self._ended.set()
         # What the server has started ends with it, as in a container; until then its log is not complete.
         self._child.signal(signal.SIGKILL)
         self._end_strays()
