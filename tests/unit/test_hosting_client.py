@@ -65,8 +65,16 @@ def test_a_connection_is_used_again() -> None:
 
 
 def test_a_connection_that_the_server_has_closed_is_not_used_again() -> None:
-    with server(answer(OK), answer(OK)) as client:
+    closed = threading.Event()
+
+    def answer_and_close(connection: socket.socket) -> None:
+        answer(OK)(connection)
+        connection.close()
+        closed.set()
+
+    with server(answer_and_close, answer(OK)) as client:
         assert post(client) == b"ok"
+        assert closed.wait(5)
         assert post(client) == b"ok"
 
 
