@@ -35,7 +35,7 @@ benchmarks: .venv/installed
 # The endpoint's app under Ray Serve, the server of AWS's inference image: 300 MB more, so in an environment of its own.
 test-ray: .venv/installed
 	$(BIN)/uv venv --quiet --allow-existing .venv-ray
-	$(BIN)/uv pip install --quiet --python .venv-ray/bin/python 'ray[serve]==2.57.*' -r requirements.lock --no-build
+	$(BIN)/uv pip install --quiet --python .venv-ray/bin/python 'ray[serve]==2.57.*' -r requirements.lock
 	.venv-ray/bin/python -m pytest -m ray tests
 
 notebooks: .venv/installed
