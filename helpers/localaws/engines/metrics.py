@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -25,6 +25,17 @@ class Point:
     def member(self) -> dict[str, Any]:
         """As a member of FinalMetricDataList."""
         return {"MetricName": self.name, "Value": self.value, "Timestamp": self.at}
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who else is told of a training job's course: its tuning job, of each value and, at last, of the end."""
+
+    on_point: Callable[[Point], None]
+    on_end: Callable[[], None]
+
+
+UNWATCHED = Watch(lambda _: None, lambda: None)
 
 
 def compiled(definition: dict[str, str]) -> re.Pattern[str]:

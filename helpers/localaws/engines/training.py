@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..store import Document
 from . import stopping
+from .metrics import UNWATCHED, Watch
 from .training_cluster import Ending
 from .training_host import Job, remove
 from .training_run import CLOSED, TrainingRun
@@ -38,14 +39,15 @@ class TrainingEngine:
         self._runs: dict[tuple[str, str], TrainingRun] = {}
         self._ports: dict[tuple[str, str], int] = {}
 
-    def start(self, region: str, document: Document) -> None:
+    def start(self, region: str, document: Document, watch: Watch = UNWATCHED) -> None:
         """Run a job whose description is in the table."""
         name = str(document["TrainingJobName"])
         try:
-            self._run(region, name, document).start()
+            self._run(region, name, document, watch).start()
         except Exception as error:
             log.exception("training job %s", name)
             self._record(region, name).finish("Failed", FailureReason=f"InternalServerError: {error}")
+            watch.on_end()
 
     def stop(self, region: str, name: str) -> str:
         """Ask a job to stop; returns the status it was in, and does nothing where that is not ``InProgress``."""
@@ -72,13 +74,13 @@ class TrainingEngine:
         for run in runs:
             run.join(CLOSE_SECONDS)
 
-    def _run(self, region: str, name: str, document: Document) -> TrainingRun:
+    def _run(self, region: str, name: str, document: Document, watch: Watch) -> TrainingRun:
         key = region, name
         with self._lock:
             port = self._free_port()
             folder, arn = self._folder(*key), document["TrainingJobArn"]
             job = Job(self.cloud.identity, region, arn, document, folder, port)
-            run = TrainingRun(self.cloud, job, self._record(*key), lambda: self._forget(key))
+            run = TrainingRun(self.cloud, job, self._record(*key), lambda: self._forget(key), watch)
             self._runs[key], self._ports[key] = run, port
         return run
 

@@ -14,7 +14,7 @@ from ..store import Document
 from . import artifacts, channels
 from .channels import DataError
 from .checkpoints import Checkpoints
-from .metrics import Metrics
+from .metrics import UNWATCHED, Metrics, Watch
 from .training_cluster import Ending, Mailbox, Outcome, TrainingCluster
 from .training_host import Job, TrainingHost, remove
 from .transitions import Record
@@ -48,8 +48,10 @@ class AskedToEnd(Exception):
 class TrainingRun:
     """Runs one job. Whatever happens, the job reaches a last status and leaves no process and no folder."""
 
-    def __init__(self, cloud: Cloud, job: Job, record: Record, on_end: Callable[[], None]) -> None:
-        self._cloud, self._job, self._record, self._on_end = cloud, job, record, on_end
+    def __init__(
+        self, cloud: Cloud, job: Job, record: Record, on_end: Callable[[], None], watch: Watch = UNWATCHED
+    ) -> None:
+        self._cloud, self._job, self._record, self._on_end, self._watch = cloud, job, record, on_end, watch
         self._mailbox = Mailbox()
         self._metrics = Metrics(job.request["AlgorithmSpecification"].get("MetricDefinitions", []))
         self._streams: dict[str, LogStream] = {}
@@ -90,6 +92,7 @@ class TrainingRun:
         except Exception:
             log.exception("training job %s has ended as %s, which cannot be written", self._job.name, status)
         self._on_end()
+        self._watch.on_end()
 
     def _train(self) -> tuple[str, dict[str, object]]:
         """Everything between the first and the last status; returns the last, with the members that go with it."""
@@ -217,6 +220,7 @@ class TrainingRun:
             self._cloud.monitoring.publish(
                 self._job.region, METRIC_NAMESPACE, point.name, point.value, dimensions, at=point.at
             )
+            self._watch.on_point(point)
 
     def _clean(self) -> None:
         """After any end: nothing watches, the last lines are readable, and the disk is free again."""

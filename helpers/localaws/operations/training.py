@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from ..engines.metrics import UNWATCHED, Watch
 from ..engines.training import TABLE
 from ..engines.transitions import RUNNING, advance
 from ..errors import refuse
@@ -31,20 +32,25 @@ MAX_RUNTIME = 86_400
 @operation("sagemaker", "CreateTrainingJob")
 def create_training_job(request: Request, params: Params) -> Params:
     """Check, record, start."""
+    return {"TrainingJobArn": create(request, params)["TrainingJobArn"]}
+
+
+def create(request: Request, params: Params, watch: Watch = UNWATCHED, **more: Any) -> Document:
+    """Start a training job, a tuning job's trials too; ``more`` are further members of its description."""
     name = params["TrainingJobName"]
     arn = request.arn("sagemaker", f"training-job/{name}")
     if request.cloud.store.table(TABLE).find(request.region, name) is not None:
         _refuse_duplicate(arn)
     check(request, params)
-    document = describe_new(params, arn, request.cloud.clock.now())
+    document = describe_new({**params, **more}, arn, request.cloud.clock.now())
     try:
         request.cloud.store.table(TABLE).insert(request.region, name, document)
     except Exists:
         _refuse_duplicate(arn)
     if params.get("Tags"):
         request.cloud.tags.add(arn, from_list(params["Tags"]))
-    request.cloud.training.start(request.region, document)
-    return {"TrainingJobArn": arn}
+    request.cloud.training.start(request.region, document, watch)
+    return document
 
 
 @operation("sagemaker", "DescribeTrainingJob")
