@@ -26,7 +26,9 @@ class Settings(BaseSettings):
     region: str = Field("us-east-1", description="AWS region, such as us-east-1.")
     data: str = Field("", description="URL, zip file or folder with dogImages; empty: the drawn sample set.")
     weights: str = Field("none", description="torchvision state_dict file, 'default' (download) or 'none'.")
-    architecture: str = Field("", description="torchvision model; empty: named by the weights file, else resnet18.")
+    architecture: str = Field(
+        "", description="torchvision model or small_cnn; empty: named by the weights file, else small_cnn."
+    )
     epochs: NonNegativeInt = Field(0, description="Passes over the training photos; 0: as suits the weights.")
     budget_usd: PositiveFloat = Field(5.0, description="What a run of the series may cost.")
 
@@ -113,7 +115,7 @@ class Settings(BaseSettings):
         """The torchvision model to train; weights files are named ``<architecture>[-<hash>].pth``, as torchvision's."""
         if self.architecture:
             return self.architecture
-        return "mobilenet_v2" if self.weights == "default" else self._of_weights_file() or "resnet18"
+        return "mobilenet_v2" if self.weights == "default" else self._of_weights_file() or "small_cnn"
 
     @property
     def pretrained(self) -> bool:

@@ -22,6 +22,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -124,18 +125,43 @@ def resample(image: Image.Image, box: tuple[float, float, float, float], size: i
 # The network
 
 
+class SmallCNN(nn.Sequential):
+    """Four stages of two 3x3 convolutions, each at half the size and twice the width: 0.3 million weights.
+
+    For learning a few hundred simple pictures from scratch on a processor: on the drawn dogs it is better after a third
+    of the time than ResNet-18, which has forty times the weights to find, to step and to save in every checkpoint.
+    """
+
+    def __init__(self, num_classes: int, width: int = 16) -> None:
+        widths = [3] + [width << stage for stage in range(4)]
+        stages = [self._stage(*pair) for pair in pairwise(widths)]
+        super().__init__(*stages, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], num_classes))
+
+    @staticmethod
+    def _stage(inputs: int, outputs: int) -> nn.Sequential:
+        layers: list[nn.Module] = []
+        for channels, stride in ((inputs, 2), (outputs, 1)):
+            layers += [nn.Conv2d(channels, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+        return nn.Sequential(*layers)
+
+
+OWN = {"small_cnn": SmallCNN}
+
+
 def architectures() -> list[str]:
-    """Every torchvision classification architecture by name."""
-    return list(models.list_models(module=models))
+    """Every torchvision classification architecture by name, and our own."""
+    return [*OWN, *models.list_models(module=models)]
 
 
 def build_model(architecture: str, classes: int, image_size: int) -> nn.Module:
-    """A torchvision classifier with fresh weights and a last layer of `classes` outputs. Raises BadModel."""
+    """A classifier with fresh weights and a last layer of `classes` outputs. Raises BadModel."""
     if architecture not in architectures():
         near = difflib.get_close_matches(architecture, architectures()) or ["mobilenet_v2", "resnet18", "resnet50"]
         raise BadModel(
             f"torchvision has no classification architecture {architecture!r}; did you mean {', '.join(near)}?"
         )
+    if architecture in OWN:
+        return OWN[architecture](classes)
     options = {"num_classes": classes, **_options(architecture, image_size)}
     try:
         model: nn.Module = models.get_model(architecture, weights=None, **options)
