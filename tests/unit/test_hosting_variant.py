@@ -18,12 +18,13 @@ from helpers.localaws.engines.hosting.variant import NoInstance, UnknownSession,
 class Instance:
     """An instance without a process."""
 
-    def __init__(self, number: int, fails: bool) -> None:
+    def __init__(self, number: int, fails: bool, on_start: Callable[[], None]) -> None:
         self.id, self.load, self.running, self.stopped = f"i-{number}", Load(), True, threading.Event()
-        self._fails = fails
+        self._fails, self._on_start = fails, on_start
 
     def start(self, on_exit: Callable[[Instance], None]) -> None:
         self._on_exit = on_exit
+        self._on_start()
         if self._fails:
             raise InstanceFailed("no reason")
 
@@ -41,11 +42,12 @@ class Fleet:
 
     def __init__(self, failing: tuple[int, ...] = (), strategy: str = "") -> None:
         self.made: list[Instance] = []
+        self.on_start: Callable[[], None] = lambda: None
         self._failing = failing
         self.variant = Variant("v", Clock(1000), self._make, None, strategy)  # type: ignore[arg-type]
 
     def _make(self) -> Any:
-        self.made.append(Instance(len(self.made), len(self.made) in self._failing))
+        self.made.append(Instance(len(self.made), len(self.made) in self._failing, self.on_start))
         return self.made[-1]
 
 
@@ -149,3 +151,35 @@ def test_a_session_ends_with_its_instance() -> None:
     holder.die()
     with pytest.raises(UnknownSession), fleet.variant.lease("s-1"):
         raise AssertionError
+
+
+def test_it_has_as_many_as_it_is_resized_to() -> None:
+    fleet = Fleet()
+    fleet.variant.resize(3, 0)
+    assert len(fleet.variant.instances) == 3
+    oldest = fleet.variant.instances[0]
+    fleet.variant.resize(1, 0)
+    assert fleet.variant.instances == [oldest]
+    assert [one.stopped.is_set() for one in fleet.made] == [False, True, True]
+
+
+def test_one_that_fails_to_start_leaves_the_others() -> None:
+    fleet = Fleet(failing=(2,))
+    fleet.variant.resize(2, 0)
+    with pytest.raises(InstanceFailed):
+        fleet.variant.resize(4, 0)
+    assert len(fleet.variant.instances) == 3
+    fleet.variant.resize(2, 0)
+    assert len(fleet.variant.instances) == 2
+
+
+def test_a_replacement_that_is_not_wanted_any_more_is_given_up() -> None:
+    fleet = Fleet()
+    fleet.variant.resize(2, 0)
+    dead: Any = fleet.variant.instances[1]
+    # By the time the replacement has started, one instance less is wanted.
+    fleet.on_start = lambda: fleet.variant.resize(1, 0)
+    dead.die()
+    assert len(fleet.made) == 3
+    assert len(fleet.variant.instances) == 1
+    assert fleet.made[2].stopped.is_set()

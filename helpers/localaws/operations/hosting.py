@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from datetime import datetime
 
@@ -111,6 +112,7 @@ def create_endpoint(request: Request, params: Params) -> Params:
         "EndpointConfigName": config["EndpointConfigName"],
         "EndpointStatus": "Creating",
         "LastModifiedTime": request.cloud.clock.now(),
+        "Deployment": secrets.token_hex(4),
         # A copy: model and configuration may be deleted while the endpoint serves.
         "Variants": [deployed(request, variant) for variant in config["ProductionVariants"]],
     }
@@ -139,7 +141,10 @@ def describe_endpoint(request: Request, params: Params) -> Params:
     document = find_endpoint(request, params["EndpointName"])
     running = request.cloud.hosting.find(request.region, params["EndpointName"])
     shown = [_describe_variant(variant, document, running) for variant in document["Variants"]]
-    return {**document, "ProductionVariants": shown}
+    answer = {**document, "ProductionVariants": shown}
+    if "Next" in document:
+        answer["PendingDeploymentSummary"] = _describe_next(document["Next"])
+    return answer
 
 
 @operation("sagemaker", "ListEndpoints")
@@ -158,8 +163,7 @@ def delete_endpoint(request: Request, params: Params) -> None:
     document = find_endpoint(request, params["EndpointName"])
 
     def mark(endpoint: Document) -> None:
-        if endpoint["EndpointStatus"] in IN_PROGRESS:
-            refuse("ValidationException", f'Cannot update in-progress endpoint "{endpoint["EndpointArn"]}".')
+        refuse_in_progress(endpoint)
         endpoint.update(EndpointStatus="Deleting", LastModifiedTime=request.cloud.clock.now())
 
     name = document["EndpointName"]
@@ -167,9 +171,17 @@ def delete_endpoint(request: Request, params: Params) -> None:
     request.cloud.hosting.delete(request.region, name)
 
 
+def refuse_in_progress(endpoint: Document) -> None:
+    """Raise AWS's error for an endpoint that something is done to."""
+    if endpoint["EndpointStatus"] in IN_PROGRESS:
+        refuse("ValidationException", f'Cannot update in-progress endpoint "{endpoint["EndpointArn"]}".')
+
+
 def _describe_variant(variant: Document, endpoint: Document, running: Endpoint | None) -> Params:
     status = endpoint["EndpointStatus"]
-    current = len(running.variants[variant["VariantName"]].instances) if running is not None else 0
+    # Between the switch of an update and its record the two may differ for a moment.
+    serving = running.variants.get(variant["VariantName"]) if running is not None else None
+    current = len(serving.instances) if serving is not None else 0
     names = ("VariantName", "CurrentWeight", "DesiredWeight", "DesiredInstanceCount", "RoutingConfig")
     image = {"SpecifiedImage": variant["Model"]["Image"], "ResolutionTime": variant["Since"]}
     stage = {"VariantStatus": [{"Status": status, "StartTime": variant["Since"]}]}
@@ -177,7 +189,17 @@ def _describe_variant(variant: Document, endpoint: Document, running: Endpoint |
         **{name: variant[name] for name in names if name in variant},
         "CurrentInstanceCount": current,
         "DeployedImages": [image],
-        **(stage if status in ("Creating", "Deleting") else {}),
+        **(stage if status in ("Creating", "Updating", "Deleting") else {}),
+    }
+
+
+def _describe_next(deployment: Document) -> Params:
+    """What an update is deploying."""
+    names = ("VariantName", "DesiredWeight", "DesiredInstanceCount")
+    return {
+        "EndpointConfigName": deployment["EndpointConfigName"],
+        "StartTime": deployment["StartTime"],
+        "ProductionVariants": [{name: one[name] for name in names} for one in deployment["Variants"]],
     }
 
 
@@ -239,4 +261,4 @@ def _is_of_time(document: Document, params: Params) -> bool:
     return within("CreationTime") and within("LastModifiedTime")
 
 
-__all__ = ["IN_PROGRESS", "deployed"]
+__all__ = ["IN_PROGRESS", "deployed", "refuse_in_progress"]

@@ -169,8 +169,13 @@ def _check_variant(request: Request, variant: Params) -> None:
 def check_endpoint(request: Request, params: Params, config: Params) -> None:
     """Raise what CreateEndpoint raises for the first thing that is wrong."""
     refuse_not_done(params, {"DeploymentConfig": "It says how to update; leave it out."}, "CreateEndpoint")
+    check_limits(request, config["ProductionVariants"])
+
+
+def check_limits(request: Request, variants: list[Params]) -> None:
+    """Raise ``ResourceLimitExceeded`` where the account cannot have these variants' instances as well."""
     wanted: dict[str, int] = {}
-    for variant in config["ProductionVariants"]:
+    for variant in variants:
         kind = variant["InstanceType"]
         wanted[kind] = wanted.get(kind, 0) + variant["InitialInstanceCount"]
     for kind, count in wanted.items():
@@ -194,7 +199,8 @@ def _in_use(request: Request, kind: str) -> int:
         variant["DesiredInstanceCount"]
         for endpoint in endpoints
         if endpoint["EndpointStatus"] != "Failed"
-        for variant in endpoint["Variants"]
+        # During an update both fleets are there.
+        for variant in [*endpoint["Variants"], *endpoint.get("Next", {}).get("Variants", [])]
         if variant["InstanceType"] == kind
     )
 

@@ -44,9 +44,8 @@ def invoke_endpoint(request: Request, params: Params) -> Params:
     started = time.perf_counter()
     refuse_not_done(params, NOT_DONE_IN_INVOCATION, "InvokeEndpoint")
     endpoint = _endpoint(request, params["EndpointName"])
-    variant = _variant(endpoint, params.get("TargetVariant"))
     try:
-        reply = _route(request, params, started, variant)
+        variant, reply = _answer(request, params, started, endpoint)
     except NoInstance as error:
         raise AwsError("ServiceUnavailable", NO_INSTANCE, 503) from error
     except UnknownSession as error:
@@ -65,6 +64,17 @@ def _endpoint(request: Request, name: str) -> Endpoint:
     # AWS's runtime knows no endpoint before it is in service; what it leaves out is said.
     why = f" Its status is {document['EndpointStatus']}, not InService." if document is not None else ""
     raise AwsError("ValidationError", f"Endpoint {name} of account {request.account} not found.{why}")
+
+
+def _answer(request: Request, params: Params, started: float, endpoint: Endpoint) -> tuple[Variant, Reply]:
+    """Ask a variant; where an update takes it away before it has an instance for the request, one of the new fleet."""
+    while True:
+        variant = _variant(endpoint, params.get("TargetVariant"))
+        try:
+            return variant, _route(request, params, started, variant)
+        except NoInstance:
+            if variant in endpoint.variants.values():
+                raise
 
 
 def _variant(endpoint: Endpoint, target: str | None) -> Variant:

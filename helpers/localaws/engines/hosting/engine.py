@@ -6,10 +6,12 @@ import logging
 import shutil
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .endpoint import Endpoint, EndpointFailed
 from .instance import GRACE_SECONDS
+from .record import Record
+from .updates import Updates, weights_are_current
 
 if TYPE_CHECKING:
     from ...cloud import Cloud
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TABLE = "endpoint"
-REASON_LENGTH = 1024
 # At ``down`` nobody is served any more, so nobody is waited for.
 CLOSE_SECONDS = 1.0
 
@@ -33,6 +34,7 @@ class HostingEngine:
         self._running: dict[tuple[str, str], Endpoint] = {}
         self._background: set[threading.Thread] = set()
         self._closing = threading.Event()
+        self._updates = Updates(cloud.clock, self._closing)
 
     def find(self, region: str, name: str) -> Endpoint | None:
         """What runs for an endpoint, or None."""
@@ -49,6 +51,16 @@ class HostingEngine:
         if endpoint is not None:
             endpoint.accepts = False
         self._in_background(f"delete {name}", lambda: self._delete(region, name))
+
+    def update(self, region: str, name: str) -> None:
+        """Deploy what the record of an endpoint (``Updating``) has as its ``Next``, in the background."""
+        endpoint, record = self._running[region, name], self._record(region, name)
+        self._in_background(f"update {name}", lambda: self._updates.deploy(endpoint, record))
+
+    def rescale(self, region: str, name: str) -> None:
+        """Bring weights and counts to what an endpoint's record (``Updating``) desires, in the background."""
+        endpoint, record = self._running[region, name], self._record(region, name)
+        self._in_background(f"rescale {name}", lambda: self._updates.rescale(endpoint, record))
 
     def recover(self) -> None:
         """After a start: endpoints come back with new instances, in the background; a deletion is finished."""
@@ -73,7 +85,7 @@ class HostingEngine:
     def _resume(self, region: str, document: Document) -> None:
         endpoint = self._register(region, document)
         if document["EndpointStatus"] != "Creating":
-            self._set(region, endpoint.name, EndpointStatus="SystemUpdating")
+            self._record(region, endpoint.name).set(EndpointStatus="SystemUpdating")
             # It was in service: what is not there yet is a passing lack of instances, not of the endpoint.
             endpoint.accepts = True
         self._in_background(f"resume {endpoint.name}", lambda: self._bring_into_service(region, endpoint))
@@ -85,6 +97,7 @@ class HostingEngine:
         return endpoint
 
     def _bring_into_service(self, region: str, endpoint: Endpoint) -> None:
+        record = self._record(region, endpoint.name)
         try:
             endpoint.start()
         except EndpointFailed as error:
@@ -92,14 +105,19 @@ class HostingEngine:
                 log.warning("endpoint %s: %s", endpoint.name, error)
                 self._fail(region, endpoint, str(error))
             return
-        self._set(region, endpoint.name, EndpointStatus="InService")
         endpoint.accepts = True
+        if "Next" in record.read():  # an update that the server before this one did not finish
+            record.set(EndpointStatus="Updating")
+            self._updates.deploy(endpoint, record)
+        else:
+            record.change(weights_are_current)
+            record.set(EndpointStatus="InService", Previous=None)
 
     def _fail(self, region: str, endpoint: Endpoint, reason: str) -> None:
         with self._lock:
             self._running.pop((region, endpoint.name), None)
         endpoint.forget()
-        self._set(region, endpoint.name, EndpointStatus="Failed", FailureReason=reason[:REASON_LENGTH])
+        self._record(region, endpoint.name).fail("Failed", reason)
 
     def _delete(self, region: str, name: str) -> None:
         endpoint = self.find(region, name)
@@ -111,9 +129,8 @@ class HostingEngine:
         self.cloud.tags.forget(self._table.get(region, name)["EndpointArn"])
         self._table.delete(region, name)
 
-    def _set(self, region: str, name: str, **members: Any) -> None:
-        changed = {**members, "LastModifiedTime": self.cloud.clock.now()}
-        self._table.update(region, name, lambda document: document.update(changed))
+    def _record(self, region: str, name: str) -> Record:
+        return Record(self._table, region, name, self.cloud.clock)
 
     def _in_background(self, name: str, work: Callable[[], None]) -> None:
         def run() -> None:

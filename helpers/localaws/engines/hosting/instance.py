@@ -30,6 +30,9 @@ SERVICE = "sagemaker.amazonaws.com"
 MODEL = f"{ML}/model"
 PING_SECONDS = 2.0
 PING_AGAIN_SECONDS = 0.1
+# In service: pinged this often (on a machine that has other things to do too, never more often than each second), and
+# replaced when it has missed so many in a row.
+PING_PERIOD_SECONDS, SHORTEST_PING_PERIOD_SECONDS, PINGS_MISSED = 10.0, 1.0, 3
 # Loading a model is work, which no time scale makes shorter.
 LOADING_SECONDS = 60.0
 GRACE_SECONDS = 30.0
@@ -113,6 +116,7 @@ class Instance:
             raise InstanceFailed(str(error)) from error
         threading.Thread(target=self._watch, args=(on_exit,), name=f"watch {self.id}", daemon=True).start()
         self._wait_until_healthy()
+        threading.Thread(target=self._keep_pinging, name=f"ping {self.id}", daemon=True).start()
 
     def _place_model(self) -> None:
         self._container.make_python()
@@ -177,6 +181,18 @@ class Instance:
             return f"/ping failed: {error}"
         self._answers = True
         return None if status == 200 else f"/ping answered {status}"
+
+    def _keep_pinging(self) -> None:
+        """Until it ends; one that does not answer any more is killed, and so replaced."""
+        period = max(SHORTEST_PING_PERIOD_SECONDS, PING_PERIOD_SECONDS / self._cloud.clock.scale)
+        missed = 0
+        while not self._ended.wait(period) and not self._stopping:
+            why = self._ping()
+            missed = missed + 1 if why is not None else 0
+            if missed >= PINGS_MISSED and not self._stopping:
+                self._write(f"{self.id} is unhealthy, and is replaced: {why}, {missed} times in a row.")
+                self.kill()
+                return
 
     def _explain(self, why: str) -> str:
         if self._exited.is_set():

@@ -46,6 +46,8 @@ class Variant:
         self._changed = threading.Condition()
         self._starting: set[Instance] = set()
         self._in_service: list[Instance] = []
+        self._leaving: set[Instance] = set()
+        self._wanted = self._replacing = 0
         self._sessions: dict[str, Instance] = {}
         self._stopping = threading.Event()
 
@@ -72,7 +74,40 @@ class Variant:
     # ---- its instances ----
 
     def add(self) -> Instance:
-        """Start one more instance and take it into service; raises :class:`InstanceFailed`."""
+        """Have one more instance: start it and take it into service; raises :class:`InstanceFailed`."""
+        with self._changed:
+            self._wanted += 1
+        try:
+            return self._launch()
+        except BaseException:
+            with self._changed:
+                self._wanted -= 1
+            raise
+
+    def remove(self, instance: Instance, grace: float) -> None:
+        """Have one instance less: give it no more requests, let it finish those it has, and stop it."""
+        with self._changed:
+            self._wanted -= self._retire(instance)
+        self._finish(instance, grace)
+
+    def resize(self, count: int, grace: float) -> None:
+        """Have ``count`` instances: start what is missing, or let the newest ones finish their requests and stop them.
+
+        Returns when that is done; raises :class:`InstanceFailed` where one does not start.
+        """
+        with self._changed:
+            self._wanted = count
+            missing = count - len(self._in_service) - self._replacing
+            leaving = self._in_service[count:]
+            for instance in leaving:
+                self._retire(instance)
+        with ThreadPoolExecutor(max(1, missing, len(leaving))) as pool:
+            starting = [pool.submit(self._launch) for _ in range(missing)]
+            list(pool.map(lambda instance: self._finish(instance, grace), leaving))
+        for started in starting:
+            started.result()
+
+    def _launch(self) -> Instance:
         instance = self._make_instance()
         with self._changed:
             if self._stopping.is_set():
@@ -93,22 +128,27 @@ class Variant:
         with self._changed:
             if not instance.running or self._stopping.is_set():
                 raise InstanceFailed("it ended as soon as it was healthy")
+            if len(self._in_service) >= self._wanted:
+                raise InstanceFailed("it is not wanted any more")
             self._in_service.append(instance)
 
-    def remove(self, instance: Instance, grace: float) -> None:
-        """Give an instance no more requests, let it finish those it has, and stop it."""
+    def _finish(self, instance: Instance, grace: float) -> None:
+        """Stop an instance that is out of service as soon as it has answered what it was asked."""
         with self._changed:
-            self._retire(instance)
-            self._changed.wait_for(lambda: not instance.load.in_flight, DRAIN_SECONDS)
+            self._leaving.add(instance)
+            self._changed.wait_for(lambda: not instance.load.in_flight or self._stopping.is_set(), DRAIN_SECONDS)
         instance.stop(grace)
+        with self._changed:
+            self._leaving.discard(instance)
 
     def stop(self, grace: float) -> None:
         """Stop every instance at once; no new one will start."""
         self._stopping.set()
         with self._changed:
-            everything = {*self._in_service, *self._starting}
+            everything = {*self._in_service, *self._starting, *self._leaving}
             self._in_service.clear()
             self._sessions.clear()
+            self._changed.notify_all()
         if everything:
             with ThreadPoolExecutor(len(everything)) as pool:
                 list(pool.map(lambda instance: instance.stop(grace), everything))
@@ -131,16 +171,26 @@ class Variant:
             self._replace()
 
     def _replace(self) -> None:
+        with self._changed:
+            self._replacing += 1
         attempt = 0
-        while not self._stopping.is_set():
-            try:
-                self.add()
-                return
-            except (InstanceFailed, OSError) as error:
-                log.warning("variant %s: the replacement failed: %s", self.name, error)
-            pause = REPLACE_AGAIN_SECONDS[min(attempt, len(REPLACE_AGAIN_SECONDS) - 1)]
-            self._clock.wait(self._stopping, pause)
-            attempt += 1
+        try:
+            while self._is_short():
+                try:
+                    self._launch()
+                    return
+                except (InstanceFailed, OSError) as error:
+                    log.warning("variant %s: the replacement failed: %s", self.name, error)
+                pause = REPLACE_AGAIN_SECONDS[min(attempt, len(REPLACE_AGAIN_SECONDS) - 1)]
+                self._clock.wait(self._stopping, pause)
+                attempt += 1
+        finally:
+            with self._changed:
+                self._replacing -= 1
+
+    def _is_short(self) -> bool:
+        with self._changed:
+            return not self._stopping.is_set() and len(self._in_service) < self._wanted
 
     # ---- requests ----
 
