@@ -16,6 +16,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from PIL import Image
 
+from helpers.comparison import Run
 from helpers.data import BreedCount, Summary
 
 # Okabe and Ito's colours, told apart by the colour-blind too, in the order to use them.
@@ -184,4 +185,29 @@ def latencies(seconds: Mapping[str, Sequence[float]]) -> Figure:
         ax.xaxis.set_major_formatter("{x:.0f}")
         ax.xaxis.set_minor_formatter("{x:.0f}")
         ax.grid(axis="x")
+    return figure
+
+
+def time_and_money(runs: Sequence[Run], accuracy: float) -> Figure:
+    """Ways to train: how long each took and what of it was billed; and what its validation accuracy cost."""
+    colours = [BLUE, VERMILION, GREEN, PURPLE, ORANGE]
+    with plt.rc_context(STYLE):
+        figure, (panels,) = new_figure(1.9 + 0.35 * len(runs), 1, 2)
+        time, money = panels
+        for row, (run, colour) in enumerate(zip(runs, colours, strict=False)):
+            time.barh(-row, run.wall_seconds, color=colour, alpha=0.3, height=0.7)
+            time.barh(-row, run.billable_seconds, color=colour, height=0.35)
+            time.annotate(f"${run.usd:.4f}", (run.wall_seconds, -row), (3, -3), textcoords="offset points", size=8)
+            usd, reached = zip(*run.curve(), strict=True)
+            money.plot(usd, reached, "o-", ms=3, lw=1.5, color=colour, label=run.name)
+        time.set_yticks([-row for row in range(len(runs))], [textwrap.fill(run.name, 16) for run in runs])
+        time.set(xlabel="seconds", title="wall (pale) and billable, of each instance")
+        time.set_xlim(right=1.25 * max(run.wall_seconds for run in runs))
+        money.axhline(accuracy, color=GREY, lw=1, ls="--")
+        money.annotate(f"{accuracy:.0%}, reached by all", (0, accuracy), (2, 3), textcoords="offset points", size=8)
+        money.set(xlabel="USD spent", title="validation accuracy (top-1)", xlim=(0, None), ylim=(0, 1.02))
+        money.legend(loc="lower right", fontsize=8)
+        for ax, axis in ((time, "x"), (money, "both")):
+            ax.grid(axis=axis)
+            ax.set_axisbelow(True)
     return figure
