@@ -16,7 +16,11 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from . import prices
 from .settings import ROOT, Settings
+
+# Services that are asked in one region for all of them.
+HOMES = {"pricing": "us-east-1", "budgets": "us-east-1"}
 
 
 class CloudError(RuntimeError):
@@ -37,7 +41,8 @@ class Cloud:
         clients = self._clients
         if service not in clients:
             retries = Config(retries={"mode": "standard", "max_attempts": 5}, max_pool_connections=32)
-            clients[service] = self.session.client(service, config=retries)
+            region = HOMES.get(service, self.region)
+            clients[service] = self.session.client(service, region_name=region, config=retries)
         return clients[service]
 
     @property
@@ -62,6 +67,18 @@ class Cloud:
     @cached_property
     def _clients(self) -> dict[str, Any]:
         return {}
+
+    @cached_property
+    def prices(self) -> prices.PriceList:
+        """What things cost in this region."""
+        return prices.of(self)
+
+    @property
+    def charges(self) -> str:
+        """What a bill of this cloud is, for a heading."""
+        if self.settings.target == "aws":
+            return "at list prices: without free tier, discounts and tax"
+        return "nothing was charged: what this would have cost on AWS, at list prices"
 
     @cached_property
     def sagemaker_session(self) -> Any:

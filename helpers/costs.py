@@ -1,79 +1,168 @@
-"""What the series costs: a dated price list, an estimate before anything starts, the bill of what ran.
+"""What the series costs: the choices with their prices, an estimate before anything starts, the bill of what ran.
 
-On the embedded AWS nothing is charged; its figures say what the same seconds would have cost on AWS.
+On the embedded AWS nothing is charged; its figures say what the same seconds would have cost on AWS. Where the prices
+are from stands in every row.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-# On-demand prices of us-east-1 in USD an hour, from the AWS Price List on this date. Spot has no list price: the
-# figure is the managed-spot price the project this series starts from paid, and moves with the market.
-DATED = "2026-11"
-REGION = "us-east-1"
-HOURLY = {
-    "ml.t3.medium": 0.05,
-    "ml.c5.xlarge": 0.204,
-    "ml.c5.2xlarge": 0.408,
-    "ml.m5.xlarge": 0.23,
-    "ml.g4dn.xlarge": 0.7364,
-    "ml.g5.xlarge": 1.408,
+from . import usage
+from .prices import EC2, LAMBDA, S3, PriceList, UnknownPrice, dated, snapshot
+
+if TYPE_CHECKING:
+    from .cloud import Cloud
+
+# The sizes that a reader may want to choose from, by what they are for.
+CHOICES = {
+    "training": "ml.m5.xlarge ml.c5.xlarge ml.c5.2xlarge ml.c5.4xlarge ml.g4dn.xlarge ml.g5.xlarge".split(),
+    "endpoint": "ml.t2.medium ml.m5.large ml.c5.large ml.c5.xlarge ml.c5.2xlarge ml.g4dn.xlarge".split(),
+    "notebook": "ml.t3.medium ml.t3.large ml.t3.xlarge ml.m5.xlarge".split(),
+    "ec2": "t3.medium c5.large c5.xlarge c5.2xlarge g4dn.xlarge".split(),
 }
-SPOT_HOURLY = {"ml.c5.2xlarge": 0.174}
-LAMBDA_GB_SECOND = 0.0000166667
-LAMBDA_REQUEST = 0.20 / 1e6
-S3_GB_MONTH = 0.023
+SPOT_KINDS = ("training", "ec2")
 
 
-class UnknownPrice(KeyError):
-    """The price list has no such instance type; choose one it has, or add its price with a date."""
+REGION, DATED = dated()
+
+
+class OverBudget(ValueError):
+    """What is to start would take the project over its budget; nothing was started."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of an estimate or a bill."""
+    """One line of an estimate or a bill; ``source`` says where its price is from."""
 
     what: str
     quantity: float
     unit: str
     usd: float
+    source: str = ""
 
 
-def instance(what: str, instance_type: str, count: int, seconds: float, spot: bool = False) -> Line:
-    """``count`` instances for ``seconds`` billable seconds each; raises :class:`UnknownPrice`."""
-    return Line(
-        what, count * seconds / 3600, f"h {instance_type}", count * seconds / 3600 * hourly(instance_type, spot)
-    )
+@dataclass(frozen=True)
+class Choice:
+    """One instance type to choose: virtual CPUs, GiB of memory, USD an hour; ``marked`` where it is the chosen one."""
+
+    marked: str
+    type: str
+    vcpu: int | None
+    gib: float | None
+    usd_hour: float
+    spot_usd_hour: float | str
+    source: str
 
 
-def function(what: str, requests: int, seconds: float, memory_mb: int) -> Line:
-    """``requests`` invocations of ``seconds`` billed in all, at a memory size."""
-    gb_seconds = seconds * memory_mb / 1024
-    return Line(what, gb_seconds, "GB-s", gb_seconds * LAMBDA_GB_SECOND + requests * LAMBDA_REQUEST)
+# ---- before ----
 
 
-def storage(what: str, size_bytes: float, days: float) -> Line:
-    """``size_bytes`` in S3 for ``days``."""
-    return Line(what, size_bytes / 1e9, "GB", size_bytes / 1e9 * S3_GB_MONTH * days / 30)
+def choices(cloud: Cloud, kind: str, chosen: str) -> list[Choice]:
+    """The instance types for a ``kind`` (training, endpoint, notebook, ec2) with their prices, the chosen one marked.
+
+    Raises :class:`UnknownPrice` where the chosen one has no price.
+    """
+    rows = []
+    for name in dict.fromkeys([*CHOICES[kind], chosen]):
+        try:
+            price = cloud.prices.instance(kind, name)
+        except UnknownPrice:
+            if name == chosen:
+                raise
+            continue
+        spot = _spot_hour(cloud.prices, kind, name)
+        mark = "→" if name == chosen else ""
+        rows.append(Choice(mark, name, price.vcpu, price.memory_gib, price.usd, spot, price.source))
+    return sorted(rows, key=lambda row: row.usd_hour)
 
 
-def hourly(instance_type: str, spot: bool = False) -> float:
-    """USD an hour for one instance; raises :class:`UnknownPrice`."""
+def _spot_hour(prices: PriceList, kind: str, name: str) -> float | str:
     try:
-        return (SPOT_HOURLY if spot else HOURLY)[instance_type]
-    except KeyError:
-        raise UnknownPrice(f"{instance_type}{' (spot)' if spot else ''} is not in the price list of {DATED}") from None
+        return prices.instance(kind, name, spot=True).usd if kind in SPOT_KINDS else "-"
+    except UnknownPrice:
+        return "-"
 
 
-def total(lines: list[Line]) -> float:
+def instance(
+    what: str,
+    instance_type: str,
+    count: int,
+    seconds: float,
+    spot: bool = False,
+    *,
+    kind: str = "training",
+    prices: PriceList | None = None,
+) -> Line:
+    """``count`` instances for ``seconds`` each, by default at the snapshot's prices; raises :class:`UnknownPrice`.
+
+    ``spot`` is for estimates. The *billable* seconds of a spot training job already are what is paid: charge them
+    without it.
+    """
+    price = (prices or snapshot()).instance(kind, instance_type, spot)
+    hours = count * seconds / 3600
+    return Line(what, hours, f"h {instance_type}", hours * price.usd, price.source)
+
+
+def function(what: str, requests: int, seconds: float, memory_mb: int, prices: PriceList | None = None) -> Line:
+    """``requests`` invocations of ``seconds`` billed in all, at a memory size."""
+    listed = prices or snapshot()
+    run, request = listed.of(LAMBDA, "Lambda-GB-Second"), listed.of(LAMBDA, "Request")
+    gb_seconds = seconds * memory_mb / 1024
+    return Line(what, gb_seconds, "GB-s", gb_seconds * run.usd + requests * request.usd, run.source)
+
+
+def storage(what: str, size_bytes: float, days: float, prices: PriceList | None = None) -> Line:
+    """``size_bytes`` in S3 for ``days``."""
+    price = (prices or snapshot()).of(S3, "TimedStorage-ByteHrs")
+    months = size_bytes / 2**30 * days / usage.MONTH_DAYS
+    return Line(what, months, "GB-month", months * price.usd, price.source)
+
+
+def volume(what: str, gigabytes: float, hours: float, prices: PriceList | None = None) -> Line:
+    """An EBS gp3 volume for some hours."""
+    price = (prices or snapshot()).of(EC2, "EBS:VolumeUsage.gp3")
+    months = gigabytes * hours / (24 * usage.MONTH_DAYS)
+    return Line(what, months, "GB-month", months * price.usd, price.source)
+
+
+def total(lines: Iterable[Line]) -> float:
     """USD of all lines."""
     return sum(line.usd for line in lines)
 
 
-def within_budget(lines: list[Line], budget_usd: float) -> list[Line]:
-    """The lines, if they fit the budget; raises ``ValueError`` before anything is started if they do not."""
-    if total(lines) > budget_usd:
-        raise ValueError(
-            f"this would cost ${total(lines):.2f}, above the budget of ${budget_usd:.2f}; nothing was started"
+def within_budget(lines: list[Line], budget_usd: float, spent_usd: float = 0.0) -> list[Line]:
+    """The lines, if they fit what is left of the budget; raises :class:`OverBudget` before anything is started."""
+    if spent_usd + total(lines) > budget_usd:
+        spent = f", with ${spent_usd:.2f} spent already," if spent_usd else ""
+        raise OverBudget(
+            f"this would cost ${total(lines):.2f}{spent} above the budget of ${budget_usd:.2f}; nothing was started. "
+            "Raise budget_usd, choose a smaller instance type, or tear down what is not needed"
         )
+    return lines
+
+
+def estimate(cloud: Cloud, *lines: Line) -> list[Line]:
+    """What the project has cost so far and what is to start, as rows to show; raises :class:`OverBudget`."""
+    so_far = total(bill(cloud))
+    within_budget(list(lines), cloud.settings.budget_usd, so_far)
+    spent = [Line("spent so far", 1.0, cloud.settings.project, so_far, "the bill")] if so_far else []
+    return [*spent, *lines]
+
+
+# ---- after ----
+
+
+def bill(cloud: Cloud) -> list[Line]:
+    """What the project has cost: one line for each thing that is still to be found in the cloud, by tag and name.
+
+    Training jobs (trials too) by billable seconds, endpoints and instances from start to end or now, functions by the
+    REPORT lines of their logs, storage by age. Not in it: requests to S3, CloudWatch, and traffic, which are cents.
+    """
+    lines = []
+    for used in usage.find(cloud):
+        price = cloud.prices.of(used.service, used.usage_type)
+        lines.append(Line(used.what, used.quantity, used.unit, used.quantity * price.usd, price.source))
     return lines

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from . import cloud
+from .costs import Line, total
 from .settings import ROOT, Settings, SettingsError
 from .show import SUMMARY
 
@@ -41,8 +42,13 @@ class Outcome:
     title: str
     seconds: float = 0.0
     result: str = ""
-    usd: float = 0.0
+    lines: list[Line] = field(default_factory=list)
     failed: str = ""
+
+    @property
+    def usd(self) -> float:
+        """What it would cost on AWS, or has cost there: the sum of its lines."""
+        return total(self.lines)
 
 
 def run(settings: Settings, only: list[str], out: Path) -> list[Outcome]:
@@ -98,7 +104,7 @@ def execute(notebook: Path, settings: Settings, out: Path) -> Outcome:
         outcome.failed = f"cell {error.exec_count}: {error.ename}: {error.evalue}"
     outcome.seconds = time.monotonic() - started
     document = nbformat.read(executed, as_version=4)
-    outcome.result, outcome.usd = _summary(document)
+    outcome.result, outcome.lines = _summary(document)
     _write_page(document, executed.with_suffix(".html"))
     return outcome
 
@@ -194,10 +200,17 @@ td.number, th.number {{ text-align: right; font-variant-numeric: tabular-nums; w
 <table><tr><th>Notebook<th>Result<th class="number">Time<th class="number">Cost on AWS
 {rows}
 <tr><th>Together<td><td class="number">{seconds:.0f} s<td class="number">${usd:.4f}</table>
+<h2>The bill, item by item</h2>
+<table><tr><th>Notebook<th>What<th class="number">Quantity<th>Unit<th>Price from<th class="number">USD
+{bill}
+<tr><th>Together<td><td><td><td><td class="number">${usd:.6f}</table>
 <footer><p>{note} Peak memory of everything together: {memory:.1f} GB.</footer></html>
 """
 ROW = """<tr><td><a href="{name}.html">{title}</a><br><small><a href="{name}.ipynb">{name}.ipynb</a></small>
 <td class="{state}">{result}<td class="number">{seconds:.1f} s<td class="number">${usd:.4f}"""
+
+BILL_ROW = """<tr><td>{notebook}<td>{what}<td class="number">{quantity:.4g}<td>{unit}<td>{source}
+<td class="number">${usd:.6f}"""
 
 
 def index(outcomes: list[Outcome], settings: Settings, peak_bytes: int) -> str:
@@ -211,6 +224,7 @@ def index(outcomes: list[Outcome], settings: Settings, peak_bytes: int) -> str:
         heading=f"Stopped at {html.escape(failed.title)}" if failed else "All notebooks ran",
         settings=html.escape(" · ".join(f"{name}: {value or 'drawn sample set'}" for name, value in shown.items())),
         rows="\n".join(_row(one) for one in outcomes),
+        bill="\n".join(_bill_row(one, line) for one in outcomes for line in one.lines),
         seconds=sum(one.seconds for one in outcomes),
         usd=sum(one.usd for one in outcomes),
         note=note,
@@ -229,6 +243,11 @@ def _row(outcome: Outcome) -> str:
     )
 
 
+def _bill_row(outcome: Outcome, line: Line) -> str:
+    told = {name: html.escape(value) for name, value in asdict(line).items() if isinstance(value, str)}
+    return BILL_ROW.format(notebook=outcome.notebook.stem, quantity=line.quantity, usd=line.usd, **told)
+
+
 def _line(outcome: Outcome) -> str:
     told = f"FAILED in {outcome.failed}" if outcome.failed else outcome.result.partition("\n")[0]
     return f"{outcome.seconds:6.1f} s  {told}"
@@ -239,13 +258,14 @@ def _title(document: Any) -> str:
     return found[1] if found else "Untitled"
 
 
-def _summary(document: Any) -> tuple[str, float]:
+def _summary(document: Any) -> tuple[str, list[Line]]:
     for cell in reversed(document.cells):
         for output in cell.get("outputs", []):
             if SUMMARY in output.get("data", {}):
                 told = output["data"][SUMMARY]
-                return str(told["result"]), float(told["usd"])
-    return "", 0.0
+                lines = told.get("lines") or [{"what": "together", "quantity": 1.0, "unit": "", "usd": told["usd"]}]
+                return str(told["result"]), [Line(**line) for line in lines]
+    return "", []
 
 
 def _write_page(document: Any, path: Path) -> None:
@@ -262,8 +282,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", default="", help="numbers of the notebooks to run: 03 or 03,04 (default: all)")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for what the run writes (default: out)")
     parser.add_argument("--store", action="store_true", help="put the executed notebooks back into notebooks/")
-    for name, field in Settings.model_fields.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", help=f"{field.description or ''} (default: {field.default})")
+    for name, setting in Settings.model_fields.items():
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", help=f"{setting.description or ''} (default: {setting.default})"
+        )
     options = vars(parser.parse_args(arguments))
     only, out, keep = options.pop("only"), options.pop("out").resolve(), options.pop("store")
     try:

@@ -1,0 +1,200 @@
+"""What a project has used, found in the cloud by tag and name: hours, requests, GB-seconds and GB-months."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from .functions import parse_report
+from .prices import EC2, LAMBDA, S3, SAGEMAKER, SPOT
+
+if TYPE_CHECKING:
+    from .cloud import Cloud
+
+MONTH_DAYS = 30
+MONTH_SECONDS = MONTH_DAYS * 86_400
+GIB = 2**30
+GONE = ("ResourceNotFoundException", "ResourceNotFound", "NoSuchBucket", "404", "ValidationException")
+NOT_RUNNING = ("pending", "stopped", "terminated")
+COUNT = re.compile(r"Setting desired instance count to (\d+)")
+ENDED_AT = re.compile(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) GMT\)")
+
+
+@dataclass(frozen=True)
+class Used:
+    """An amount of something that has a price: ``quantity`` in ``unit``, of a service's usage type."""
+
+    what: str
+    service: str
+    usage_type: str
+    quantity: float
+    unit: str
+
+
+def find(cloud: Cloud) -> list[Used]:
+    """Everything that the project has used and that the cloud still knows of."""
+    now = datetime.now(UTC)
+    names = _tagged(cloud)
+    return [
+        *_each(cloud, now, names["training-job"], _training_job),
+        *_each(cloud, now, names["endpoint"], _endpoint),
+        *_each(cloud, now, names["notebook-instance"], _notebook_instance),
+        *_instances(cloud, now),
+        *_each(cloud, now, names["function"], _function),
+        *_each(cloud, now, names["bucket"], _bucket),
+    ]
+
+
+def _each(cloud: Cloud, now: datetime, names: list[str], read: Any) -> Iterator[Used]:
+    for name in names:
+        try:
+            found = list(read(cloud, name, now))
+        except ClientError as error:
+            # AWS's index of tags remembers for a while what is gone.
+            if error.response["Error"]["Code"] not in GONE:
+                raise
+            continue
+        yield from (used for used in found if used.quantity)
+
+
+def _tagged(cloud: Cloud) -> dict[str, list[str]]:
+    """Names of the project's resources, by kind."""
+    names: dict[str, list[str]] = {
+        kind: [] for kind in ("training-job", "endpoint", "notebook-instance", "function", "bucket")
+    }
+    pages = cloud.client("resourcegroupstaggingapi").get_paginator("get_resources")
+    for page in pages.paginate(TagFilters=[{"Key": "project", "Values": [cloud.settings.project]}]):
+        for one in page["ResourceTagMappingList"]:
+            service, resource = one["ResourceARN"].split(":")[2], one["ResourceARN"].split(":", 5)[5]
+            kind, _, name = resource.replace(":", "/", 1).partition("/")
+            if service == "s3":
+                kind, name = "bucket", resource
+            if kind in names:
+                names[kind].append(name)
+    return names
+
+
+# ---- SageMaker ----
+
+
+def _training_job(cloud: Cloud, name: str, now: datetime) -> Iterable[Used]:
+    """Billable seconds of each instance. Those of a spot job already are what is paid at the on-demand price."""
+    job = cloud.client("sagemaker").describe_training_job(TrainingJobName=name)
+    resources, started = job["ResourceConfig"], job.get("TrainingStartTime")
+    running = (now - started).total_seconds() if started and "TrainingEndTime" not in job else 0.0
+    seconds = job.get("BillableTimeInSeconds", running) * resources["InstanceCount"]
+    yield _hours(f"training {name}", "Train", resources["InstanceType"], seconds)
+    yield _volume(f"training {name}, volume", "Train", resources.get("VolumeSizeInGB", 0), seconds)
+
+
+def _endpoint(cloud: Cloud, name: str, now: datetime) -> Iterable[Used]:
+    """From creation to now, with as many instances as the autoscaler has set at each moment."""
+    sagemaker = cloud.client("sagemaker")
+    endpoint = sagemaker.describe_endpoint(EndpointName=name)
+    config = sagemaker.describe_endpoint_config(EndpointConfigName=endpoint["EndpointConfigName"])
+    for variant in config["ProductionVariants"]:
+        if "InstanceType" not in variant:
+            continue
+        count = variant.get("InitialInstanceCount", 1)
+        changes = _scaled(cloud, name, variant["VariantName"])
+        seconds = instance_seconds(endpoint["CreationTime"], now, count, changes)
+        yield _hours(f"endpoint {name}", "Host", variant["InstanceType"], seconds)
+
+
+def _scaled(cloud: Cloud, endpoint: str, variant: str) -> list[tuple[datetime, int]]:
+    """When the autoscaler set which number of instances; nothing where none is at work."""
+    pages = cloud.client("application-autoscaling").get_paginator("describe_scaling_activities")
+    found = []
+    try:
+        for page in pages.paginate(ServiceNamespace="sagemaker", ResourceId=f"endpoint/{endpoint}/variant/{variant}"):
+            for activity in page["ScalingActivities"]:
+                counted = COUNT.search(activity.get("Description", ""))
+                if counted and activity.get("StatusCode") == "Successful":
+                    found.append((activity["StartTime"], int(counted[1])))
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("NotImplemented", "AccessDeniedException"):
+            raise
+    return found
+
+
+def instance_seconds(start: datetime, end: datetime, count: int, changes: Iterable[tuple[datetime, int]]) -> float:
+    """Instances times seconds from ``start`` to ``end``: ``count`` at first, then what each change sets."""
+    seconds, since = 0.0, start
+    for moment, number in sorted(changes):
+        if start <= moment <= end:
+            seconds += count * (moment - since).total_seconds()
+            since, count = moment, number
+    return seconds + count * (end - since).total_seconds()
+
+
+def _notebook_instance(cloud: Cloud, name: str, now: datetime) -> Iterable[Used]:
+    """Since its last start, or (stopped) at most from creation to its stop: AWS keeps no history of starts."""
+    found = cloud.client("sagemaker").describe_notebook_instance(NotebookInstanceName=name)
+    created, changed = found["CreationTime"], found["LastModifiedTime"]
+    runs = found["NotebookInstanceStatus"] in ("InService", "Stopping", "Updating")
+    seconds = (now - changed).total_seconds() if runs else (changed - created).total_seconds()
+    yield _hours(f"notebook instance {name}", "Notebk", found["InstanceType"], seconds)
+    age = (now - created).total_seconds()
+    yield _volume(f"notebook instance {name}, volume", "Notebk", found.get("VolumeSizeInGB", 5), age)
+
+
+def _hours(what: str, use: str, instance_type: str, seconds: float) -> Used:
+    return Used(what, SAGEMAKER, f"{use}:{instance_type}", seconds / 3600, f"h {instance_type}")
+
+
+def _volume(what: str, use: str, gigabytes: float, seconds: float) -> Used:
+    return Used(what, SAGEMAKER, f"{use}:VolumeUsage.gp2", gigabytes * seconds / MONTH_SECONDS, "GB-month")
+
+
+# ---- EC2 ----
+
+
+def _instances(cloud: Cloud, now: datetime) -> Iterator[Used]:
+    """From launch to now, or to its end; AWS shows an instance for about an hour after that."""
+    pages = cloud.client("ec2").get_paginator("describe_instances")
+    wanted = [{"Name": "tag:project", "Values": [cloud.settings.project]}]
+    for page in pages.paginate(Filters=wanted):
+        for instance in (one for reservation in page["Reservations"] for one in reservation["Instances"]):
+            kind = SPOT if instance.get("InstanceLifecycle") == "spot" else "BoxUsage:"
+            seconds = max(0.0, (_ended(instance, now) - instance["LaunchTime"]).total_seconds())
+            name, size = instance["InstanceId"], instance["InstanceType"]
+            yield Used(f"EC2 instance {name}", EC2, f"{kind}{size}", seconds / 3600, f"h {size}")
+
+
+def _ended(instance: dict[str, Any], now: datetime) -> datetime:
+    if instance["State"]["Name"] not in NOT_RUNNING:
+        return now
+    launched: datetime = instance["LaunchTime"]
+    told = ENDED_AT.search(instance.get("StateTransitionReason", ""))
+    ended = datetime.fromisoformat(f"{told[1]}+00:00") if told else launched
+    return min(now, max(ended, launched))
+
+
+# ---- Lambda and S3 ----
+
+
+def _function(cloud: Cloud, name: str, _: datetime) -> Iterable[Used]:
+    """What the REPORT lines of its log say was billed."""
+    requests, gb_seconds = 0, 0.0
+    pages = cloud.client("logs").get_paginator("filter_log_events")
+    for page in pages.paginate(logGroupName=f"/aws/lambda/{name}", filterPattern='"REPORT RequestId"'):
+        for report in filter(None, (parse_report(event["message"]) for event in page["events"])):
+            requests += 1
+            gb_seconds += report.billed_ms / 1000 * report.memory_mb / 1024
+    yield Used(f"function {name}, time", LAMBDA, "Lambda-GB-Second", gb_seconds, "GB-s")
+    yield Used(f"function {name}, requests", LAMBDA, "Request", float(requests), "requests")
+
+
+def _bucket(cloud: Cloud, name: str, now: datetime) -> Iterable[Used]:
+    """Every version of every object, from when it was put until now."""
+    gb_months = 0.0
+    for page in cloud.client("s3").get_paginator("list_object_versions").paginate(Bucket=name):
+        for one in page.get("Versions", []):
+            age = max(0.0, (now - one["LastModified"]).total_seconds())
+            gb_months += one["Size"] / GIB * age / MONTH_SECONDS
+    yield Used(f"bucket {name}", S3, "TimedStorage-ByteHrs", gb_months, "GB-month")

@@ -1,0 +1,69 @@
+"""The bill of what a project has used: found by tag, priced, and adding up."""
+
+from pathlib import Path
+
+import boto3
+import pytest
+
+from helpers import cloud, costs, functions, usage
+from helpers.settings import Settings
+from tests.training_jobs import Jobs
+
+TAGS = [{"Key": "project", "Value": "billed"}]
+
+
+@pytest.fixture(scope="module")
+def job(aws):
+    """A finished job of two instances, with the project's tag."""
+    return Jobs(aws).run("print('done')", instances=2, Tags=TAGS)
+
+
+@pytest.fixture
+def there(user):
+    session = boto3.Session(region_name="us-east-1")
+    return cloud.Cloud(Settings.of(project="billed"), session, "123456789012", "tester")
+
+
+def deploy(aws, folder: Path):
+    (folder / "app.py").write_text("def handler(event, context):\n    return 1\n")
+    client, role = aws.client("lambda"), aws.role("deployed", "lambda.amazonaws.com")
+    functions.deploy(
+        client, "billed", folder, handler="app.handler", role=role, memory=256, tags={"project": "billed"},
+        runtime="python3.11",
+    )  # fmt: skip
+    return [functions.invoke(client, "billed", {}).report for _ in range(3)]
+
+
+def test_every_resource_of_the_project_is_on_the_bill(aws, there, job, tmp_path):
+    reports = deploy(aws, tmp_path)
+    cloud.ensure_bucket(there)
+    there.client("s3").put_object(Bucket=there.bucket, Key="photo", Body=b"x" * 1_000_000)
+    used = {one.what: one for one in usage.find(there)}
+    name = job["TrainingJobName"]
+    assert used[f"training {name}"].quantity == pytest.approx(2 * job["BillableTimeInSeconds"] / 3600)
+    assert used["function billed, requests"].quantity == 3
+    billed = sum(report.billed_ms for report in reports) / 1000 * 256 / 1024
+    assert used["function billed, time"].quantity == pytest.approx(billed)
+    assert 0 < used[f"bucket {there.bucket}"].quantity < 1e-6
+
+    lines = costs.bill(there)
+    by_name = {line.what: line for line in lines}
+    assert by_name[f"training {name}"].usd == pytest.approx(0.408 * 2 * job["BillableTimeInSeconds"] / 3600)
+    assert by_name["function billed, time"].usd == pytest.approx(billed * 0.0000166667)
+    assert costs.total(lines) == pytest.approx(sum(line.usd for line in lines))
+    assert all(line.usd > 0 and line.source for line in lines)
+    assert {line.what for line in lines} == set(used)
+
+
+def test_a_project_that_used_nothing_has_no_bill(user):
+    session = boto3.Session(region_name="us-east-1")
+    assert costs.bill(cloud.Cloud(Settings.of(project="unused"), session, "123456789012", "tester")) == []
+
+
+def test_the_estimate_counts_what_was_spent(there, job):
+    spent, wanted = costs.estimate(there, costs.instance("training", "ml.c5.2xlarge", 1, 60, prices=there.prices))
+    assert spent.usd >= 0.408 * 2 * job["BillableTimeInSeconds"] / 3600
+    assert wanted.usd == pytest.approx(0.0068)
+    poor = cloud.Cloud(Settings.of(project="billed", budget_usd=spent.usd + 0.001), there.session, there.account, "x")
+    with pytest.raises(costs.OverBudget, match="spent already"):
+        costs.estimate(poor, wanted)
