@@ -10,6 +10,7 @@ from typing import Any
 
 from .credentials import Credentials, administrator
 from .engines.clock import Clock
+from .engines.cloudwatch import Metrics
 from .engines.functions import FunctionsEngine
 from .engines.hosting import HostingEngine
 from .engines.processes import Processes
@@ -41,7 +42,8 @@ class Cloud:
         self.records = Records(folder / "records", self.account)
         self.administrator = administrator(self.records, folder)
         self.objects = Objects(self.records)
-        self.monitoring = Monitoring(self.records)
+        self.metrics = Metrics(folder / "metrics.sqlite")
+        self.monitoring = Monitoring(self.records, self.metrics)
         self.credentials = Credentials(self.records, url)
         self.processes = Processes(self.identity)
         self.training = TrainingEngine(self)
@@ -62,6 +64,7 @@ class Cloud:
         for engine in (self.functions, self.hosting, self.training):
             engine.close()
         self.processes.end_all()
+        self.metrics.close()
         self.records.close()
         self.store.close()
 

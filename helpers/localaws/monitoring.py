@@ -1,13 +1,15 @@
-"""CloudWatch Logs and metrics as the engines write them: into the records, in this process."""
+"""CloudWatch Logs and metrics as the engines write them: into the records and the metrics, in this process."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from .engines.cloudwatch import Metrics, metric
+from .engines.cloudwatch.metrics import STANDARD
 from .records import Records
 
 FLUSH_SECONDS = 0.25
@@ -60,8 +62,8 @@ class LogStream:
 class Monitoring:
     """Log streams to write to, and metrics to publish."""
 
-    def __init__(self, records: Records) -> None:
-        self._records = records
+    def __init__(self, records: Records, metrics: Metrics) -> None:
+        self._records, self._metrics = records, metrics
 
     def log_stream(self, region: str, group: str, name: str) -> LogStream:
         """A log stream, made (with its group) where it is not there."""
@@ -71,53 +73,35 @@ class Monitoring:
         self,
         region: str,
         namespace: str,
-        metric: str,
+        name: str,
         value: float,
         dimensions: dict[str, str],
         unit: str = "None",
         at: datetime | None = None,
+        resolution: int = STANDARD,
     ) -> None:
-        """Publish one data point; ``unit`` is a CloudWatch unit (``Count``, ``Microseconds``, ``Percent``…)."""
-        self._put(region, namespace, metric, {"Value": value}, dimensions, unit, at)
+        """Publish one data point; ``unit`` is a CloudWatch unit (``Count``, ``Microseconds``, ``Percent``…).
+
+        ``resolution`` is 60 or, for a high-resolution metric, 1.
+        """
+        self.publish_many(region, namespace, name, [value], dimensions, unit, at, resolution)
 
     def publish_many(
         self,
         region: str,
         namespace: str,
-        metric: str,
+        name: str,
         values: Sequence[float],
         dimensions: dict[str, str],
         unit: str = "None",
         at: datetime | None = None,
+        resolution: int = STANDARD,
     ) -> None:
-        """Publish the values of many events (a second's requests) as one statistic set; no values publish nothing."""
-        if values:
-            statistics = {
-                "SampleCount": len(values),
-                "Sum": sum(values),
-                "Minimum": min(values),
-                "Maximum": max(values),
-            }
-            self._put(region, namespace, metric, {"StatisticValues": statistics}, dimensions, unit, at)
+        """Publish the values of many events (a second's requests) at one moment; no values publish nothing.
 
-    def _put(
-        self,
-        region: str,
-        namespace: str,
-        metric: str,
-        measured: dict[str, Any],
-        dimensions: dict[str, str],
-        unit: str,
-        at: datetime | None,
-    ) -> None:
-        point = {
-            "MetricName": metric,
-            **measured,
-            "Unit": unit,
-            "Dimensions": [{"Name": name, "Value": text} for name, text in dimensions.items()],
-            # moto compares it with times it has read from requests, which have no zone.
-            "Timestamp": (at or datetime.now(UTC)).astimezone(UTC).replace(tzinfo=None),
-        }
-        with self._records.lock("cloudwatch"):
-            self._records.backend("cloudwatch", region).put_metric_data(namespace, [point])
-        self._records.note_growth("cloudwatch", region)
+        They are kept as values with counts, so that percentiles can be asked for.
+        """
+        moment = None if at is None else at.timestamp()
+        self._metrics.put(
+            metric(region, namespace, name, dimensions), values, unit=unit, at=moment, resolution=resolution
+        )

@@ -12,6 +12,7 @@ import functools
 import io
 import json
 import re
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -42,6 +43,7 @@ SIGNING_NAMES = {
     "email": "ses",
     "states": "stepfunctions",
 }
+MAX_UNZIPPED = 16 << 20
 _CREDENTIAL = re.compile(r"Credential=(?P<key>[^/,\s]+)/\d+/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
 _STATUS = {200: "OK", 201: "Created", 202: "Accepted", 204: "No Content"}
 
@@ -117,10 +119,31 @@ def match(environ: dict[str, Any], body: bytes) -> Call:
     if service not in known_services():
         raise AwsError("UnknownService", f"'{scope.service}' is not a service that botocore knows.", 404)
     model = service_model(service)
+    if environ.get("HTTP_CONTENT_ENCODING") == "gzip" and _takes_gzip(service):
+        body = _unzip(body)
+        wire = WireRequest(environ | {"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))})
     protocol, name, uri = _operation(model, wire, environ)
     if name not in model.operation_names:
         raise AwsError("UnknownOperationException", f"{service} has no operation '{name}'.", 404)
     return Call(service, name, model.operation_model(name), scope, protocol, wire, body, uri)
+
+
+@functools.cache
+def _takes_gzip(service: str) -> bool:
+    """Whether clients may compress a service's requests (CloudWatch's, not S3's objects that are compressed files)."""
+    model = service_model(service)
+    return any(model.operation_model(name).request_compression for name in model.operation_names)
+
+
+def _unzip(body: bytes) -> bytes:
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        unpacked = unpacker.decompress(body, MAX_UNZIPPED)
+    except zlib.error as error:
+        raise AwsError("SerializationException", f"The request's body is not gzip: {error}") from error
+    if unpacker.unconsumed_tail:
+        raise AwsError("RequestEntityTooLarge", f"The request is larger than {MAX_UNZIPPED} bytes unpacked.", 413)
+    return unpacked
 
 
 def _service(scope: Scope, environ: dict[str, Any]) -> str:
@@ -372,6 +395,9 @@ def render_error(call: Call | None, error: AwsError, request_id: str) -> Respons
         ("x-amzn-ErrorType", error.code),
         ("x-amzn-RequestId", request_id),
     ]
+    if call is not None and call.wire.headers.get("x-amzn-query-mode") == "true":
+        # Clients of a service that used to speak the query protocol look for the error's code of those days here.
+        headers.append(("x-amzn-query-error", f"{error.code};{'Sender' if status < 500 else 'Receiver'}"))
     return Response(status, headers, json.dumps(document).encode())
 
 

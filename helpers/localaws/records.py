@@ -2,7 +2,7 @@
 
 moto keeps everything in memory. What makes it last is here: after every call that changed something, the service's
 backend is pickled to the state folder before the client is answered (S3 objects one file each, since a bucket may hold
-gigabytes; the fast-growing log and metric records once a second instead).
+gigabytes; the fast-growing log records once a second instead).
 """
 
 from __future__ import annotations
@@ -44,7 +44,6 @@ ANSWERED: dict[str, frozenset[str]] = {
     "secretsmanager": EVERY,
     "sns": EVERY,
     "sqs": EVERY,
-    "cloudwatch": frozenset({"PutMetricData", "GetMetricData", "GetMetricStatistics", "ListMetrics"}),
 }
 # What executes, and so cannot be a record.
 EXCEPT: dict[str, frozenset[str]] = {
@@ -57,7 +56,7 @@ EXCEPT: dict[str, frozenset[str]] = {
     "s3": frozenset({"SelectObjectContent"}),
 }
 GLOBAL = frozenset({"s3", "iam", "sts"})
-GROWING = frozenset({"logs", "cloudwatch"})
+GROWING = frozenset({"logs"})
 READS = ("Get", "List", "Head", "Describe", "Filter", "Scan", "Query", "BatchGet")
 OBJECT_CHANGES = frozenset(
     "PutObject CopyObject CompleteMultipartUpload DeleteObject PutObjectTagging DeleteObjectTagging PutObjectAcl "
@@ -165,7 +164,7 @@ class Records:
             _write_pickle(path, (key, versions))
 
     def note_growth(self, service: str, region: str) -> None:
-        """Say that an engine has added to a growing record (logs, metrics); it is saved within a second."""
+        """Say that an engine has added to a growing record (logs); it is saved within a second."""
         self._dirty.add((service, region))
 
     def close(self) -> None:
@@ -221,6 +220,8 @@ class Records:
     def _restore(self) -> None:
         for path in sorted(self.folder.glob("*.pickle")):
             service, region = path.name.removesuffix(".pickle").split(".", 1)
+            if service not in ANSWERED:  # left by an older version, when moto still kept these records
+                continue
             with path.open("rb") as file:
                 saved = _Unpickler(file, self.backend("iam", "aws").managed_policies).load()
             # moto hands out its backends through caches: fill the one it has rather than replace it.

@@ -69,7 +69,7 @@ def test_an_operation_nobody_answers_is_refused_by_name_and_not_retried(aws):
     [
         ("ec2", "run_instances", {"ImageId": "ami-1", "MinCount": 1, "MaxCount": 1}),
         ("batch", "list_jobs", {}),
-        ("cloudwatch", "describe_alarms", {}),
+        ("cloudwatch", "get_dashboard", {"DashboardName": "d"}),
         ("application-autoscaling", "describe_scalable_targets", {"ServiceNamespace": "sagemaker"}),
         ("ssm", "send_command", {"DocumentName": "AWS-RunShellScript"}),
         ("iam", "simulate_custom_policy", {"PolicyInputList": ["{}"], "ActionNames": ["s3:GetObject"]}),

@@ -1,0 +1,111 @@
+"""CloudWatch's GetMetricData: statistics and metric math of many metrics at once, in pages."""
+
+from __future__ import annotations
+
+import base64
+import re
+from datetime import UTC, datetime
+
+from ..engines.cloudwatch import Datapoint, metric, statistics
+from ..engines.cloudwatch.metrics import begin
+from ..errors import NotImplementedHere, refuse
+from ..gateway import Params, Request, operation
+from .metrics import check_period, check_range
+
+MAX_QUERIES = 500
+MAX_DATAPOINTS = 100_800
+IDENTIFIER = "^[a-z][a-zA-Z0-9_]*$"
+
+
+@operation("cloudwatch", "GetMetricData")
+def get_metric_data(request: Request, params: Params) -> Params:
+    """The data of every query whose ``ReturnData`` is not false, newest first unless asked otherwise."""
+    start, end = params["StartTime"].timestamp(), params["EndTime"].timestamp()
+    check_range(start, end, "ValidationError")
+    queries = params["MetricDataQueries"]
+    check_queries(queries)
+    size = params.get("MaxDatapoints", MAX_DATAPOINTS)
+    if not 1 <= size <= MAX_DATAPOINTS:
+        refuse("ValidationError", f"The parameter MaxDatapoints must be between 1 and {MAX_DATAPOINTS}.")
+    results = [_measure(request, query, start, end) for query in queries if query.get("ReturnData", True)]
+    if params.get("ScanBy") != "TimestampAscending":
+        results = [(query_id, label, points[::-1]) for query_id, label, points in results]
+    return _page(results, params.get("NextToken"), size)
+
+
+def _measure(request: Request, query: Params, start: float, end: float) -> tuple[str, str, list[Datapoint]]:
+    if "Expression" in query:
+        raise NotImplementedHere("metric math (cloudwatch:GetMetricData)")
+    stat, metrics = query["MetricStat"], request.cloud.metrics
+    named, period = stat["Metric"], stat["Period"]
+    dimensions = {one["Name"]: one["Value"] for one in named.get("Dimensions") or []}
+    of = metric(request.region, named.get("Namespace", ""), named.get("MetricName", ""), dimensions)
+    origin = begin(start, period, metrics.now())
+    points = metrics.measure(metrics.periods(of, period, origin, end, stat.get("Unit")), stat["Stat"], origin, period)
+    return query["Id"], query.get("Label", of.name), points
+
+
+def check_queries(queries: list[Params]) -> None:
+    """Refuse queries that are not well-formed, as GetMetricData and PutMetricAlarm do."""
+    if not 1 <= len(queries) <= MAX_QUERIES:
+        refuse("ValidationError", f"The collection MetricDataQueries must have a size between 1 and {MAX_QUERIES}.")
+    identifiers = [query["Id"] for query in queries]
+    if len(set(identifiers)) < len(identifiers):
+        refuse("ValidationError", "The values for parameter id in MetricDataQueries are not unique.")
+    for number, query in enumerate(queries, 1):
+        _check_query(query, f"MetricDataQueries.member.{number}")
+
+
+def _check_query(query: Params, where: str) -> None:
+    if not re.fullmatch(IDENTIFIER, query["Id"]):
+        refuse(
+            "ValidationError",
+            f"The value {query['Id']} for parameter {where}.Id is not matching the expected pattern {IDENTIFIER}.",
+        )
+    if ("MetricStat" in query) == ("Expression" in query):
+        refuse("ValidationError", f"Exactly one of {where}.MetricStat and {where}.Expression must be specified.")
+    if "${" in query.get("Label", ""):
+        raise NotImplementedHere("dynamic labels (cloudwatch:GetMetricData)")
+    if "MetricStat" in query:
+        stat = query["MetricStat"]
+        check_period(stat["Period"], f"{where}.MetricStat.Period", "ValidationError")
+        for name in ("Namespace", "MetricName"):
+            if not stat["Metric"].get(name):
+                refuse("ValidationError", f"The parameter {where}.MetricStat.Metric.{name} is required.")
+        if not statistics.known(stat["Stat"]):
+            refuse(
+                "ValidationError", f"The value {stat['Stat']} for parameter {where}.MetricStat.Stat is not supported."
+            )
+
+
+def _page(results: list[tuple[str, str, list[Datapoint]]], token: str | None, size: int) -> Params:
+    """``size`` data points in the order of the results, from where the page before ended."""
+    skipped = _offset(token)
+    left, total, shown = size, 0, []
+    for query_id, label, points in results:
+        first = max(0, skipped - total)
+        part = points[first : first + left]
+        left, total = left - len(part), total + len(points)
+        if part or not token:
+            shown.append(
+                {
+                    "Id": query_id,
+                    "Label": label,
+                    "Timestamps": [datetime.fromtimestamp(point.at, UTC) for point in part],
+                    "Values": [point.value for point in part],
+                    "StatusCode": "Complete" if first + len(part) >= len(points) else "PartialData",
+                }
+            )
+    following = skipped + size
+    return {"MetricDataResults": shown, "Messages": [], "NextToken": _token(following) if following < total else None}
+
+
+def _token(offset: int) -> str:
+    return base64.urlsafe_b64encode(str(offset).encode()).decode()
+
+
+def _offset(token: str | None) -> int:
+    try:
+        return int(base64.urlsafe_b64decode(token)) if token else 0
+    except ValueError:
+        refuse("InvalidNextToken", "The value for parameter NextToken is invalid.")
