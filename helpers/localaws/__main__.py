@@ -19,6 +19,7 @@ import psutil
 
 from . import server
 from .cloud import identity
+from .engines import spot
 from .engines.processes import MARK, end_marked, marked
 
 START_SECONDS = 120
@@ -45,6 +46,9 @@ def up(folder: Path, options: argparse.Namespace) -> int:
     """Start the server, or attach to the one that runs; its URL is the last line."""
     folder.mkdir(parents=True, exist_ok=True)
     _claim(folder)
+    if options.spot_interruptions is not None:
+        # Read at the start of each job: it counts for a running server, and stays.
+        (folder / spot.FILE).write_text(options.spot_interruptions)
     found = server.running(folder)
     if found is None and options.foreground:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
@@ -214,6 +218,14 @@ def _scale(text: str) -> float:
     return scale
 
 
+def _interruptions(text: str) -> str:
+    try:
+        spot.SpotMarket.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m helpers.localaws", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="up|down|status|reset|env")
@@ -229,6 +241,12 @@ def _parser() -> argparse.ArgumentParser:
         if function is up:
             command.add_argument("--port", type=int, help="port on 127.0.0.1 (default: the last one, or a free one)")
             command.add_argument("--time-scale", type=_scale, help="make AWS's own waiting this many times shorter")
+            command.add_argument(
+                "--spot-interruptions",
+                type=_interruptions,
+                metavar="N|none|random",
+                help="how often each managed-spot training job is interrupted (default: the last setting, or 1)",
+            )
             command.add_argument("--foreground", action="store_true", help="serve in this process, log on stderr")
     return parser
 

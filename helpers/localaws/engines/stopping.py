@@ -38,13 +38,33 @@ def terminate(identity: str, folder: Path) -> None:
         _send(process, signal.SIGTERM)
 
 
-def kill(identity: str, folder: Path) -> None:
-    """SIGKILL to all of the containers' processes; they are gone when this returns."""
+def kill(identity: str, folder: Path) -> set[Path]:
+    """SIGKILL to all of the containers' processes; they are gone when this returns.
+
+    Returns the files that they had open for writing, which may be half written. The processes are halted before they
+    are asked, so that none of them closes one file, or opens another, between the question and its end.
+    """
     found = processes_below(identity, folder)
+    for process in found:
+        _send(process, signal.SIGSTOP)
+    torn = open_for_writing(found)
     for process in found:
         _send(process, signal.SIGKILL)
     # This process's own children are waited for by who started them, and wants their exit codes.
     psutil.wait_procs([process for process in found if not _is_own_child(process)], timeout=5)
+    return torn
+
+
+def open_for_writing(processes: Sequence[psutil.Process]) -> set[Path]:
+    """The files that processes may be writing to; on systems that do not tell how a file is open, all open ones."""
+    found = set()
+    for process in processes:
+        try:
+            opened = process.open_files()
+        except psutil.Error:
+            continue
+        found |= {Path(file.path) for file in opened if getattr(file, "mode", "w") != "r"}
+    return found
 
 
 def addressees(processes: Sequence[psutil.Process]) -> list[psutil.Process]:

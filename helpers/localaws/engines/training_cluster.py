@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -21,6 +21,8 @@ class Ending(Enum):
     FAILED = "a host ended with another exit code"
     STOPPED = "the job was asked to stop"
     MAX_RUNTIME = "the job's time is up"
+    MAX_WAIT = "the job's time to run and to wait for spot instances is up"
+    INTERRUPTED = "the spot market takes the instances back"
     CLOSED = "the embedded AWS is stopping"
 
 
@@ -38,11 +40,21 @@ class Mailbox:
     def __init__(self) -> None:
         self._queue: queue.Queue[TrainingHost | Ending] = queue.Queue()
         self._asked: Ending | None = None
+        self._told = threading.Event()
 
     def ask(self, ending: Ending) -> None:
         """Ask for the end of whatever the job is doing."""
         self._asked = ending
+        self._told.set()
         self._queue.put(ending)
+
+    def interrupt(self) -> None:
+        """End what the hosts are doing, which another attempt may take up."""
+        self._queue.put(Ending.INTERRUPTED)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, but no longer than until an end is asked for."""
+        self._told.wait(seconds)
 
     @property
     def asked(self) -> Ending | None:
@@ -53,12 +65,12 @@ class Mailbox:
         """Say that a host has ended."""
         self._queue.put(host)
 
-    def next(self, timeout: float) -> TrainingHost | Ending:
-        """The next message; MAX_RUNTIME where there is none in ``timeout`` seconds."""
+    def next(self, timeout: float) -> TrainingHost | Ending | None:
+        """The next message; None where there is none in ``timeout`` seconds."""
         try:
             return self._queue.get(timeout=max(0.0, timeout))
         except queue.Empty:
-            return Ending.MAX_RUNTIME
+            return None
 
 
 class TrainingCluster:
@@ -74,15 +86,23 @@ class TrainingCluster:
     ) -> None:
         self._hosts, self._clock, self._mailbox = hosts, clock, mailbox
         self._start, self._on_stop = start, on_stop
+        self._watchers: list[threading.Thread] = []
 
-    def run(self, seconds: float) -> Outcome:
-        """Run all hosts for at most ``seconds``: until all have ended well, one has failed, or an end is asked for."""
-        deadline = self._clock.monotonic() + seconds
+    def run(self, limits: Mapping[Ending, float]) -> Outcome:
+        """Run all hosts until all have ended well, one has failed, or an end is asked for.
+
+        ``limits`` are the endings that come by themselves, each after so many seconds. Every host's exit code is known
+        afterwards.
+        """
+        first = min(limits, key=lambda ending: limits[ending])
+        deadline = self._clock.monotonic() + limits[first]
         try:
             for host in self._hosts:
                 self._start(host)
-                threading.Thread(target=self._watch, args=(host,), name=f"wait for {host.name}", daemon=True).start()
-            outcome = self._outcome(deadline)
+                watcher = threading.Thread(target=self._watch, args=(host,), name=f"wait for {host.name}", daemon=True)
+                self._watchers.append(watcher)
+                watcher.start()
+            outcome = self._outcome(deadline, first)
             self._on_stop(outcome.ending)
         except BaseException:
             self._end(0.0)
@@ -94,12 +114,12 @@ class TrainingCluster:
         host.wait()
         self._mailbox.tell(host)
 
-    def _outcome(self, deadline: float) -> Outcome:
+    def _outcome(self, deadline: float, after: Ending) -> Outcome:
         running = set(self._hosts)
         while running:
             told = self._mailbox.next(deadline - self._clock.monotonic())
-            if isinstance(told, Ending):
-                return Outcome(told)
+            if told is None or isinstance(told, Ending):
+                return Outcome(told or after)
             if told in running and told.exit_code:
                 return Outcome(Ending.FAILED, told)
             running.discard(told)
@@ -111,5 +131,5 @@ class TrainingCluster:
         stops = [threading.Thread(target=host.stop, args=(real,)) for host in self._hosts]
         for stop in stops:
             stop.start()
-        for stop in stops:
-            stop.join()
+        for thread in (*stops, *self._watchers):
+            thread.join()

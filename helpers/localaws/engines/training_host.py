@@ -96,6 +96,7 @@ class TrainingHost:
         self.job, self.name = job, name
         self.container = Container(job.folder / name)
         self.exit_code: int | None = None
+        self.torn: set[Path] = set()  # files that were being written when the host was ended
         self._tail: deque[str] = deque(maxlen=TAIL)
         self._child: Child | None = None
 
@@ -115,6 +116,10 @@ class TrainingHost:
     def checkpoints(self) -> Path:
         """Where this host has its checkpoints."""
         return self.container.path(self.job.request["CheckpointConfig"].get("LocalPath", CHECKPOINTS))
+
+    def being_written(self) -> set[Path]:
+        """The files that the host's processes have open for writing."""
+        return stopping.open_for_writing(stopping.processes_below(self.job.identity, self.container.home))
 
     def _place(self, channel: Document, items: Sequence[channels.Item]) -> None:
         name, rank = channel["ChannelName"], self.job.hosts.index(self.name)
@@ -207,7 +212,7 @@ class TrainingHost:
     def _end_container(self) -> None:
         """A container ends with its first process: what that leaves behind is killed."""
         assert self._child is not None
-        stopping.kill(self.job.identity, self.container.home)
+        self.torn |= stopping.kill(self.job.identity, self.container.home)
         self._child.signal(signal.SIGKILL)
         self._child.finish_output()
 

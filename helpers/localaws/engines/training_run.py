@@ -15,6 +15,8 @@ from . import artifacts, channels
 from .channels import DataError
 from .checkpoints import Checkpoints
 from .metrics import UNWATCHED, Metrics, Watch
+from .spot import SpotMarket, SpotPlan
+from .time_limits import TimeLimits
 from .training_cluster import Ending, Mailbox, Outcome, TrainingCluster
 from .training_host import Job, TrainingHost, remove
 from .transitions import Record
@@ -36,6 +38,7 @@ LAST_STATUS = {
     Ending.FAILED: "Failed",
     Ending.STOPPED: "Stopped",
     Ending.MAX_RUNTIME: "MaxRuntimeExceeded",
+    Ending.MAX_WAIT: "MaxWaitTimeExceeded",
 }
 
 Inputs = dict[str, Sequence[channels.Item]]  # by channel name
@@ -55,7 +58,11 @@ class TrainingRun:
         self._mailbox = Mailbox()
         self._metrics = Metrics(job.request["AlgorithmSpecification"].get("MetricDefinitions", []))
         self._streams: dict[str, LogStream] = {}
+        self._epoch = 0
         self._checkpoints: Checkpoints | None = None
+        self._time = TimeLimits(job.request["StoppingCondition"], cloud.clock)
+        is_spot = job.request.get("EnableManagedSpotTraining")
+        self._plan = SpotPlan(SpotMarket.of(cloud.folder) if is_spot else SpotMarket(0), job.name)
         self._thread = threading.Thread(target=self._run, name=f"training job {job.name}", daemon=True)
 
     def start(self) -> None:
@@ -98,21 +105,49 @@ class TrainingRun:
         """Everything between the first and the last status; returns the last, with the members that go with it."""
         vended, credentials = self._cloud.credentials.vend(self._job.request["RoleArn"], PRINCIPAL, SESSION)
         try:
-            hosts, outcome = self._attempt(credentials)
+            hosts, outcome = self._attempts(credentials)
         finally:
             self._cloud.credentials.revoke(vended)
         if outcome.ending is Ending.CLOSED:
             raise AskedToEnd
+        if not hosts:
+            return LAST_STATUS[outcome.ending], {}
         self._record.advance("Uploading")
-        if self._checkpoints:
-            self._checkpoints.close()
+        self._close_checkpoints()
         more = self._upload(hosts)
         if outcome.host:
             more["FailureReason"] = outcome.host.failure()
         return LAST_STATUS[outcome.ending], more
 
+    def _attempts(self, credentials: dict[str, str]) -> tuple[list[TrainingHost], Outcome]:
+        """Attempts, until one ends for another reason than that the spot market took its instances back."""
+        while True:
+            hosts, outcome = self._attempt(credentials)
+            if outcome.ending is not Ending.INTERRUPTED:
+                return hosts, outcome
+            if self._time.up:
+                self._stopping(self._time.up)
+                return hosts, Outcome(self._time.up)
+            self._close_checkpoints()
+            if not self._record.interrupt():
+                return hosts, Outcome(Ending.STOPPED)
+            remove(self._job.folder)
+            self._wait_for_capacity(self._plan.interrupted())
+            if self._time.up:
+                self._stopping(self._time.up)
+                return [], Outcome(self._time.up)
+            self._record.advance("Starting")
+
+    def _wait_for_capacity(self, seconds: float) -> None:
+        """Wait, without instances, for as long as the spot market has none and the job may wait."""
+        real = self._cloud.clock.deadline(seconds) - self._cloud.clock.monotonic()
+        self._mailbox.sleep(min(real, self._time.left()[Ending.MAX_WAIT]))
+        self._proceed()
+
     def _attempt(self, credentials: dict[str, str]) -> tuple[list[TrainingHost], Outcome]:
         """One life of the instances, from empty disks to the end of the last process. It can be repeated."""
+        # The second in which they started names their logs: no two attempts may share it, however short the first was.
+        self._epoch = max(int(time.time()), self._epoch + 1)
         self._record.advance("Downloading")
         inputs = self._download()
         hosts = [self._make_host(name, inputs) for name in self._job.hosts]
@@ -140,8 +175,13 @@ class TrainingRun:
 
     def _restore_checkpoints(self, hosts: list[TrainingHost]) -> None:
         uri = self._job.request["CheckpointConfig"]["S3Uri"]
-        self._checkpoints = Checkpoints(self._cloud.objects, uri, [host.checkpoints() for host in hosts])
+        self._checkpoints = Checkpoints(self._cloud.objects, uri, hosts, self._checkpoint_saved)
         self._checkpoints.restore()
+
+    def _close_checkpoints(self) -> None:
+        """Bring the last checkpoints to S3; those that the end of their host has cut short are named in the log."""
+        for name in self._checkpoints.close() if self._checkpoints else ():
+            self._note(f"the checkpoint {name} was being written when its host ended: it does not go to S3")
 
     def _find(self, source: Document) -> Sequence[channels.Item]:
         items = channels.find(self._cloud.objects, source)
@@ -162,8 +202,11 @@ class TrainingRun:
         if self._checkpoints:
             self._checkpoints.start()
         cluster = TrainingCluster(hosts, self._cloud.clock, self._mailbox, start, self._stopping)
+        stay = self._plan.seconds()
+        limits = self._time.left() | ({} if stay is None else {Ending.INTERRUPTED: stay})
         try:
-            return cluster.run(self._job.request["StoppingCondition"]["MaxRuntimeInSeconds"])
+            with self._time.running():
+                return cluster.run(limits)
         finally:
             for stream in self._streams.values():
                 stream.flush()
@@ -180,17 +223,18 @@ class TrainingRun:
     def _upload_merged(
         self, hosts: list[TrainingHost], folder: str, base: S3Uri, name: str, *, compressed: bool
     ) -> S3Uri | None:
-        note = next(iter(self._streams.values())).write
         for host in hosts:
             host.container.generalise_files(host.container.ml / folder)
-        files = artifacts.merge(
-            {host.name: host.container.ml / folder for host in hosts}, lambda text: note(f"[localaws] {text}")
-        )
+        files = artifacts.merge({host.name: host.container.ml / folder for host in hosts}, self._note)
         if not files:
             return None
         return artifacts.upload(self._cloud.objects, files, base, name, compressed=compressed, scratch=self._job.folder)
 
     # ---- details ----
+
+    def _note(self, text: str) -> None:
+        """Say something in the first host's log."""
+        next(iter(self._streams.values())).write(f"[localaws] {text}")
 
     def _proceed(self) -> None:
         if self._mailbox.asked:
@@ -203,11 +247,15 @@ class TrainingRun:
 
     def _stopping(self, ending: Ending) -> None:
         """A job whose time is up is Stopping, like one whose owner has asked for it."""
-        if ending is Ending.MAX_RUNTIME:
+        if ending in (Ending.MAX_RUNTIME, Ending.MAX_WAIT):
             self._record.ask_to_stop()
 
+    def _checkpoint_saved(self) -> None:
+        if self._plan.checkpoint_saved():
+            self._mailbox.interrupt()
+
     def _open_log(self, host: TrainingHost) -> LogStream:
-        name = f"{self._job.name}/{host.name}-{int(time.time())}"
+        name = f"{self._job.name}/{host.name}-{self._epoch}"
         stream = self._cloud.monitoring.log_stream(self._job.region, LOG_GROUP, name)
         self._streams[host.name] = stream
         return stream

@@ -9,21 +9,30 @@ from typing import Any
 
 from ..store import Document, Table
 from .clock import Clock
+from .spot import billable
 
 MESSAGES = {
     "Starting": "Preparing the instances for training",
     "Downloading": "Downloading input data",
     "Training": "Training image download completed. Training in progress.",
+    "Interrupted": "The managed spot training instances were interrupted; waiting for others",
     "Uploading": "Uploading generated training model",
     "Stopping": "Stopping the training job",
     "Completed": "Training job completed",
     "Failed": "Training job failed",
     "Stopped": "Training job stopped",
     "MaxRuntimeExceeded": "Training job runtime exceeded MaxRuntimeInSeconds provided",
+    "MaxWaitTimeExceeded": "Training job exceeded MaxWaitTimeInSeconds provided",
 }
 RUNNING = ("InProgress", "Stopping")
 # The job's status at the end, by its last secondary status.
-FINAL = {"Completed": "Completed", "Failed": "Failed", "Stopped": "Stopped", "MaxRuntimeExceeded": "Stopped"}
+FINAL = {
+    "Completed": "Completed",
+    "Failed": "Failed",
+    "Stopped": "Stopped",
+    "MaxRuntimeExceeded": "Stopped",
+    "MaxWaitTimeExceeded": "Stopped",
+}
 
 
 def advance(job: Document, status: str, now: datetime) -> None:
@@ -43,8 +52,23 @@ def finish(job: Document, status: str, now: datetime, **more: Any) -> None:
     job["SecondaryStatusTransitions"][-1]["EndTime"] = now
     job.update(TrainingJobStatus=FINAL[status], TrainingEndTime=now, **more)
     if "TrainingStartTime" in job:
-        seconds = math.ceil((now - job["TrainingStartTime"]).total_seconds())
-        job.update(TrainingTimeInSeconds=seconds, BillableTimeInSeconds=seconds)
+        seconds = math.ceil(held_seconds(job["SecondaryStatusTransitions"]))
+        paid = billable(seconds) if job.get("EnableManagedSpotTraining") else seconds
+        job.update(TrainingTimeInSeconds=seconds, BillableTimeInSeconds=paid)
+
+
+def held_seconds(transitions: list[dict[str, Any]]) -> float:
+    """For how long an ended job had instances: each time from ``Downloading`` until ``Interrupted`` or the end.
+
+    A spot job that waits for capacity has none, and pays for none.
+    """
+    held, since = 0.0, None
+    for transition in transitions:
+        if transition["Status"] == "Downloading":
+            since = since or transition["StartTime"]
+        elif transition["Status"] == "Interrupted" and since:
+            held, since = held + (transition["StartTime"] - since).total_seconds(), None
+    return held + ((transitions[-1]["EndTime"] - since).total_seconds() if since else 0.0)
 
 
 class Record:
@@ -62,6 +86,18 @@ class Record:
                 job.setdefault("TrainingStartTime", now)
 
         self._update(change)
+
+    def interrupt(self) -> bool:
+        """Move to ``Interrupted``; False, changing nothing, where the job has been asked to stop in the meantime."""
+        found: list[str] = []
+
+        def change(job: Document, now: datetime) -> None:
+            found.append(job["TrainingJobStatus"])
+            if job["TrainingJobStatus"] == "InProgress":
+                advance(job, "Interrupted", now)
+
+        self._update(change)
+        return found[0] == "InProgress"
 
     def ask_to_stop(self) -> str:
         """Mark a job that is in progress as stopping; returns the status it was in, changing nothing in any other."""
