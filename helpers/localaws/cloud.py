@@ -15,6 +15,7 @@ from .engines.functions import FunctionsEngine
 from .engines.hosting import HostingEngine
 from .engines.processes import Processes
 from .engines.training import TrainingEngine
+from .engines.tuning import TuningEngine
 from .errors import AwsError
 from .monitoring import Monitoring
 from .objects import Objects
@@ -47,6 +48,7 @@ class Cloud:
         self.credentials = Credentials(self.records, url)
         self.processes = Processes(self.identity)
         self.training = TrainingEngine(self)
+        self.tuning = TuningEngine(self)
         self.hosting = HostingEngine(self)
         self.functions = FunctionsEngine(self)
 
@@ -56,12 +58,13 @@ class Cloud:
         if left:
             log.warning("ended %d processes that the server before this one had left running", len(left))
         self.training.recover()
+        self.tuning.recover()
         self.hosting.recover()
         self.functions.recover()
 
     def close(self) -> None:
         """End every process, save every record. What was running is taken up by the next start."""
-        for engine in (self.functions, self.hosting, self.training):
+        for engine in (self.functions, self.hosting, self.tuning, self.training):
             engine.close()
         self.processes.end_all()
         self.metrics.close()

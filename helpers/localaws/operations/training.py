@@ -120,15 +120,16 @@ def _passes(job: Document, params: Params) -> bool:
     return (
         params.get("NameContains", "") in job["TrainingJobName"]
         and params.get("StatusEquals") in (None, job["TrainingJobStatus"])
-        and _within(created, params.get("CreationTimeAfter"), params.get("CreationTimeBefore"))
-        and _within(modified, params.get("LastModifiedTimeAfter"), params.get("LastModifiedTimeBefore"))
+        and within(created, params.get("CreationTimeAfter"), params.get("CreationTimeBefore"))
+        and within(modified, params.get("LastModifiedTimeAfter"), params.get("LastModifiedTimeBefore"))
         # No job here has a warm pool or a training plan, so none is found by one.
         and "WarmPoolStatusEquals" not in params
         and "TrainingPlanArnEquals" not in params
     )
 
 
-def _within(moment: datetime, after: datetime | None, before: datetime | None) -> bool:
+def within(moment: datetime, after: datetime | None, before: datetime | None) -> bool:
+    """Whether a moment lies between two others, where they are given."""
     return (after is None or moment > after) and (before is None or moment < before)
 
 

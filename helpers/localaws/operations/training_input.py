@@ -60,7 +60,7 @@ NOT_DONE_IN_CHANNEL: dict[str, str] = {
 
 def check(request: Request, params: Params) -> None:
     """Raise what AWS raises, or :class:`NotImplementedHere`, for the first thing that is wrong."""
-    _check_not_done(params, NOT_DONE, "CreateTrainingJob")
+    check_not_done(params, NOT_DONE, "CreateTrainingJob")
     if params.get("ProfilerConfig") and not params["ProfilerConfig"].get("DisableProfiler"):
         raise NotImplementedHere("CreateTrainingJob with a ProfilerConfig", "Set its DisableProfiler.")
     _check_image(params)
@@ -73,7 +73,8 @@ def check(request: Request, params: Params) -> None:
     _check_channels(request, params)
 
 
-def _check_not_done(params: Params, table: dict[str, str], where: str) -> None:
+def check_not_done(params: Params, table: dict[str, str], where: str) -> None:
+    """Raise :class:`NotImplementedHere` for the first member given (dots between names) that ``table`` has."""
     for path, advice in table.items():
         if _member(params, path):
             raise NotImplementedHere(f"{where} with {path}", advice)
@@ -199,7 +200,7 @@ def _check_channels(request: Request, params: Params) -> None:
 
 def _check_channel(channel: Params, mode: str) -> None:
     where = f"the channel '{channel['ChannelName']}'"
-    _check_not_done(channel, NOT_DONE_IN_CHANNEL, where)
+    check_not_done(channel, NOT_DONE_IN_CHANNEL, where)
     for use in _unsupported_uses(channel, mode):
         raise NotImplementedHere(f"{where} with {use}", "Use a File or FastFile channel of whole S3 objects.")
     if "S3DataSource" not in channel["DataSource"]:
