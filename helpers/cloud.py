@@ -19,6 +19,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from . import prices
 from .settings import ROOT, Settings
 
+# What a run of the series needs of the machine that its notebooks are on, with photos and the embedded AWS.
+DISK_GB, MEMORY_GB = 3, 2
+
 # Services that are asked in one region for all of them.
 HOMES = {"pricing": "us-east-1", "budgets": "us-east-1"}
 
@@ -125,10 +128,10 @@ def ensure_bucket(cloud: Cloud) -> str:
 
 
 def preflight(cloud: Cloud) -> dict[str, str]:
-    """What a run stands on: cloud, identity, region, versions, and the room on this machine's disk."""
+    """What a run stands on: cloud, identity, region, versions, and this machine's free disk and memory."""
     from importlib.metadata import version
 
-    free = shutil.disk_usage(ROOT).free / 1e9
+    free, memory = shutil.disk_usage(ROOT).free / 1e9, available_memory() / 1e9
     return {
         "cloud": cloud.name,
         "account": cloud.account,
@@ -137,8 +140,18 @@ def preflight(cloud: Cloud) -> dict[str, str]:
         "python": ".".join(map(str, sys.version_info[:3])),
         "sagemaker": version("sagemaker"),
         "boto3": version("boto3"),
-        "free disk": f"{free:.0f} GB" + ("" if free > 3 else " (too little: at least 3 GB)"),
+        "free disk": f"{free:.0f} GB" + ("" if free > DISK_GB else f" (too little: at least {DISK_GB} GB)"),
+        "free memory": f"{memory:.1f} GB" + ("" if memory > MEMORY_GB else f" (too little: at least {MEMORY_GB} GB)"),
     }
+
+
+def available_memory() -> float:
+    """Bytes that this machine could still give to programs."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(float(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):  # not Linux: all of it, then
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 
 def embedded_state() -> Path:

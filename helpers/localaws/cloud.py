@@ -20,6 +20,7 @@ from .errors import AwsError
 from .monitoring import Monitoring
 from .objects import Objects
 from .protocol import Response
+from .quotas import LAMBDA_CONCURRENCY, Quotas
 from .records import Records
 from .store import Store
 from .tags import Tags
@@ -40,6 +41,7 @@ class Cloud:
         self.clock = Clock(time_scale)
         self.store = Store(folder / "documents.sqlite")
         self.tags = Tags(self.store)
+        self.quotas = Quotas(self.store, self.clock)
         self.records = Records(folder / "records", self.account)
         self.administrator = administrator(self.records, folder)
         self.objects = Objects(self.records)
@@ -51,6 +53,7 @@ class Cloud:
         self.tuning = TuningEngine(self)
         self.hosting = HostingEngine(self)
         self.functions = FunctionsEngine(self)
+        self.quotas.follow(LAMBDA_CONCURRENCY, self.functions.concurrency.set_limit)
 
     def recover(self) -> None:
         """After a start: end what a killed server left running, and take up what it had."""

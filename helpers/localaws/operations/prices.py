@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from ..errors import AwsError, refuse
+from ..errors import refuse
 from ..gateway import Params, Request, operation
 from ..paging import page
 
@@ -164,10 +164,7 @@ def _code(*parts: str, length: int) -> str:
 
 
 def _page(rows: list[Params], name: str, params: Params) -> tuple[Any, str | None]:
-    try:
-        return page(rows, name, params.get("NextToken"), params.get("MaxResults", PAGE))
-    except AwsError as error:
-        raise AwsError("InvalidNextTokenException", error.message) from error
+    return page(rows, name, params.get("NextToken"), params.get("MaxResults", PAGE), "InvalidNextTokenException")
 
 
 # ---- EC2 spot ----
@@ -221,7 +218,5 @@ def _is_wanted(row: Params, params: Params, filters: dict[str, list[str]]) -> bo
 
 
 def _spot_page(rows: list[Params], params: Params) -> tuple[Any, str | None]:
-    try:
-        return page(rows, "Key", params.get("NextToken"), min(params.get("MaxResults") or SPOT_PAGE, SPOT_PAGE))
-    except AwsError as error:
-        raise AwsError("InvalidNextToken", error.message) from error
+    size = min(params.get("MaxResults") or SPOT_PAGE, SPOT_PAGE)
+    return page(rows, "Key", params.get("NextToken"), size, "InvalidNextToken")

@@ -33,6 +33,11 @@ class Concurrency:
         self._running: Counter[Function] = Counter()
         self._reserved: dict[Function, int] = {}
 
+    def set_limit(self, limit: float) -> None:
+        """Change the account's limit, as a granted quota request does."""
+        with self._lock:
+            self.limit = int(limit)
+
     @contextmanager
     def admitted(self, function: Function) -> Iterator[int]:
         """Count one invocation while it runs; yields how many of the function run. Raises :class:`Throttled`."""
