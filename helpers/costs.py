@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import usage
-from .prices import EC2, LAMBDA, S3, PriceList, UnknownPrice, dated, snapshot
+from .prices import EC2, LAMBDA, S3, PriceList, UnknownPrice, snapshot
 
 if TYPE_CHECKING:
     from .cloud import Cloud
@@ -24,9 +24,6 @@ CHOICES = {
     "ec2": "t3.medium c5.large c5.xlarge c5.2xlarge g4dn.xlarge".split(),
 }
 SPOT_KINDS = ("training", "ec2")
-
-
-REGION, DATED = dated()
 
 
 class OverBudget(ValueError):

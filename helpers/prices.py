@@ -106,11 +106,6 @@ def snapshot() -> PriceList:
     return PriceList(document["region"], lambda service, name: filter(None, [found.get((service, name))]))
 
 
-def dated() -> tuple[str, str]:
-    """The snapshot's region and month."""
-    return _document()["region"], _document()["date"]
-
-
 @functools.cache
 def _document() -> dict[str, Any]:
     document: dict[str, Any] = json.loads(SNAPSHOT.read_text())

@@ -263,8 +263,7 @@ def _summary(document: Any) -> tuple[str, list[Line]]:
         for output in cell.get("outputs", []):
             if SUMMARY in output.get("data", {}):
                 told = output["data"][SUMMARY]
-                lines = told.get("lines") or [{"what": "together", "quantity": 1.0, "unit": "", "usd": told["usd"]}]
-                return str(told["result"]), [Line(**line) for line in lines]
+                return str(told["result"]), [Line(**line) for line in told["lines"]]
     return "", []
 
 

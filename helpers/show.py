@@ -53,13 +53,15 @@ def figure(drawn: Figure, alt: str) -> None:
 
 
 def summary(result: str, lines: Iterable[costs.Line] = ()) -> None:
-    """The last word of a notebook: its result and what it cost; the index page of a run shows both."""
+    """The last word of a notebook: its result and what it cost, item by item; a run's index page shows both."""
     from IPython.display import display
 
     bill = list(lines)
     usd = costs.total(bill)
-    text = f"{result}\nOn AWS this costs about ${usd:.4f} (prices of {costs.REGION}, {costs.DATED})."
-    display({"text/plain": text, SUMMARY: {"result": result, "usd": usd}}, raw=True)  # type: ignore[no-untyped-call]
+    sources = ", ".join(dict.fromkeys(line.source for line in bill if line.source))
+    text = f"{result}\nOn AWS this costs about ${usd:.4f}{f' ({sources})' if sources else ''}."
+    payload = {"result": result, "usd": usd, "lines": [asdict(line) for line in bill]}
+    display({"text/plain": text, SUMMARY: payload}, raw=True)  # type: ignore[no-untyped-call]
 
 
 def _text(value: Any) -> str:

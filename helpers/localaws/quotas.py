@@ -140,4 +140,6 @@ class Quotas:
             if one["Status"] in OPEN and waited >= DECIDED_AFTER_SECONDS:
                 self._values.put(region, one["QuotaCode"], {"Value": one["DesiredValue"]})
                 self._requests.put(region, one["Id"], {**one, "Status": "APPROVED", "LastUpdated": now})
-                self._followers.get(one["QuotaCode"], lambda _: None)(one["DesiredValue"])
+                follower = self._followers.get(one["QuotaCode"])
+                if follower is not None:
+                    follower(one["DesiredValue"])

@@ -1,9 +1,11 @@
 import json
 from types import SimpleNamespace
 
+import IPython.display
+import nbformat
 import pytest
 
-from helpers import costs, prices, usage
+from helpers import costs, prices, series, show, usage
 from helpers.series import Outcome, index
 from helpers.settings import ROOT, Settings
 from helpers.usage import Used
@@ -96,6 +98,19 @@ def test_the_page_shows_the_bill_item_by_item_and_it_adds_up():
     assert "training &lt;a&gt;" in page
     shown = [float(text.split("<")[0]) for text in page.partition("item by item")[2].split("$")[1:]]
     assert sum(shown[:-1]) == pytest.approx(shown[-1]) == pytest.approx(costs.total(lines))
+
+
+def test_a_notebooks_last_word_carries_its_lines_to_the_page(monkeypatch):
+    shown = []
+    monkeypatch.setattr(IPython.display, "display", lambda data, **_: shown.append(data))
+    lines = [costs.instance("training", "ml.c5.2xlarge", 1, 60), costs.function("calls", 10, 1, 256)]
+    show.summary("done", lines)
+    (data,) = shown
+    assert "(snapshot of 2026-11)" in data["text/plain"]
+    cell = nbformat.v4.new_code_cell(outputs=[nbformat.v4.new_output("display_data", data)])
+    result, read = series._summary(nbformat.v4.new_notebook(cells=[cell]))
+    assert (result, read) == ("done", lines)
+    assert Outcome(ROOT / "03.ipynb", "Train", lines=read).usd == pytest.approx(data[show.SUMMARY]["usd"])
 
 
 def test_the_snapshot_has_a_date_a_region_and_a_source():
