@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -150,8 +153,9 @@ def _checked(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
 def follow(cloud: Cloud, job: str, every: float = 2.0, show: str | None = None) -> dict[str, Any]:
     """Follow a job to its end, looking every so many seconds; returns its description then.
 
-    Tells its statuses and those log lines that ``show`` (a regular expression; by default any of the job's metric
-    definitions) is found in. Raises :class:`TrainingFailed`. An interrupt stops the job, since it would go on billing.
+    Tells its statuses, a spot job's interruptions among them, and those log lines that ``show`` (a regular expression;
+    by default any of the job's metric definitions) is found in. Raises :class:`TrainingFailed`. An interrupt from the
+    keyboard stops the job, since it would go on billing.
     """
     teller, log, told = _Teller(job), _LogReader(cloud, job), 0
     try:
@@ -159,14 +163,11 @@ def follow(cloud: Cloud, job: str, every: float = 2.0, show: str | None = None) 
             description = describe(cloud, job)
             pattern = re.compile(show or "|".join(definitions(description).values()) or "$^")
             transitions = description.get("SecondaryStatusTransitions", [])
-            for transition in transitions[told:]:
-                teller.status(transition["StartTime"], transition["Status"], transition.get("StatusMessage", ""))
+            teller.news(transitions[told:], [line for line in log.new() if pattern.search(line.text)])
             told = len(transitions)
-            for line in log.new():
-                if pattern.search(line.text):
-                    teller.line(line)
             if description["TrainingJobStatus"] in ENDED:
                 return _successful(cloud, description)
+            teller.tick()
             time.sleep(every)
     except KeyboardInterrupt:
         stop(cloud, job)
@@ -215,9 +216,14 @@ def metrics_table(cloud: Cloud, job: str) -> list[dict[str, Any]]:
 
 
 def summary(cloud: Cloud, job: str) -> dict[str, Any]:
-    """What a job was, how long it took and what of it is billed, in seconds; and its metrics' last values."""
+    """What a job was, how long it took and what of it is billed, in seconds; and its metrics' last values.
+
+    ``training_seconds`` are those with instances, of all attempts of a spot job. Its ``billable_seconds`` are fewer:
+    what was paid, in seconds at the *on-demand* price; ``savings`` is the share that was not.
+    """
     it = describe(cloud, job)
     resources, billable = it["ResourceConfig"], it.get("BillableTimeInSeconds", 0)
+    trained = it.get("TrainingTimeInSeconds", 0)
     return {
         "job": job,
         "status": it["TrainingJobStatus"],
@@ -225,8 +231,9 @@ def summary(cloud: Cloud, job: str) -> dict[str, Any]:
         "instance_count": resources["InstanceCount"],
         "spot": it.get("EnableManagedSpotTraining", False),
         "wall_seconds": (it.get("TrainingEndTime", datetime.now(UTC)) - it["CreationTime"]).total_seconds(),
-        "training_seconds": it.get("TrainingTimeInSeconds", 0),
+        "training_seconds": trained,
         "billable_seconds": billable,
+        "savings": 1 - billable / trained if trained else 0.0,
         "instance_seconds": billable * resources["InstanceCount"],
         "interruptions": [one["Status"] for one in it["SecondaryStatusTransitions"]].count("Interrupted"),
         "model": it.get("ModelArtifacts", {}).get("S3ModelArtifacts"),
@@ -319,27 +326,45 @@ class _LogReader:
 
 
 class _Teller:
-    """Tells of a job's course: plain lines, or one line that changes where somebody watches."""
+    """Tells of a job's course, in plain lines; where somebody watches, above a line with its status and its time."""
 
     def __init__(self, job: str) -> None:
         self._bar: Any = None
         if watched():
             from tqdm.auto import tqdm
 
-            self._bar = tqdm(desc=job, bar_format="{desc} [{elapsed}] {postfix}")
+            self._bar = tqdm(desc=f"{job}: waiting", bar_format="{desc} [{elapsed}]")
+            self._job = job
         else:
             note(f"training job {job}")
+
+    def news(self, transitions: Sequence[Mapping[str, Any]], lines: Sequence[LogLine]) -> None:
+        """What one look has found, in the order in which it happened."""
+        found: list[tuple[datetime, Callable[[], None]]] = [
+            (one["StartTime"], partial(self.status, one["StartTime"], one["Status"], one.get("StatusMessage", "")))
+            for one in transitions
+        ]
+        found += [(line.time, partial(self.line, line)) for line in lines]
+        for _, tell in sorted(found, key=itemgetter(0)):
+            tell()
 
     def status(self, at: datetime, status: str, message: str) -> None:
         """A new status."""
         self._tell(f"{at:%H:%M:%S} {status}: {message}")
+        if self._bar is not None:
+            self._bar.set_description_str(f"{self._job}: {status}")
 
     def line(self, line: LogLine) -> None:
         """A line of the log."""
         self._tell(f"{line.host} | {line.text}")
 
+    def tick(self) -> None:
+        """Show that time goes on."""
+        if self._bar is not None:
+            self._bar.refresh()
+
     def close(self) -> None:
-        """Leave the last line standing."""
+        """Leave the last status standing."""
         if self._bar is not None:
             self._bar.close()
 
@@ -347,4 +372,4 @@ class _Teller:
         if self._bar is None:
             note(text)
         else:
-            self._bar.set_postfix_str(text)
+            self._bar.write(text, file=sys.stderr)

@@ -2,6 +2,7 @@
 
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,57 @@ def test_two_instances_are_one_distributed_job(cloud, jobs, tmp_path, capfd):
     tags = cloud.client("sagemaker").list_tags(ResourceArn=job["TrainingJobArn"])["Tags"]
     assert tags == [{"Key": "project", "Value": "sdk-tests"}]
     assert not processes_of(name)
+
+
+EPOCHS = """
+import os, pathlib, time
+folder = pathlib.Path("/opt/ml/checkpoints")
+done = (folder / "epoch").exists()
+print(f"epoch={1 + done}", flush=True)
+if not done:
+    (folder / "part").write_text("1")
+    (folder / "part").rename(folder / "epoch")
+    time.sleep(600)
+"""
+
+
+def test_an_interruption_is_waited_through_and_followed(cloud, jobs, tmp_path, capfd):
+    """By the SDK's own ``train(wait=True)``, in the background, and by our follower."""
+    from sagemaker.core.training.configs import CheckpointConfig, Compute, SourceCode, StoppingCondition
+    from sagemaker.train import ModelTrainer
+
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "train.py").write_text(EPOCHS)
+    trainer = ModelTrainer(
+        training_image=IMAGE,
+        role=jobs.role,
+        base_job_name="waited-for",
+        sagemaker_session=cloud.sagemaker_session,
+        source_code=SourceCode(source_dir=str(tmp_path / "own"), entry_script="train.py"),
+        compute=Compute(instance_type="ml.c5.2xlarge", instance_count=1, enable_managed_spot_training=True),
+        stopping_condition=StoppingCondition(max_runtime_in_seconds=300, max_wait_time_in_seconds=600),
+        checkpoint_config=CheckpointConfig(s3_uri=cloud.s3_uri("spot", "sdk")),
+    )
+    spot: dict[str, Any] = {"spot": True, "checkpoint_uri": cloud.s3_uri("spot", "own"), "metrics": {"e": "epoch=(.)"}}
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(trainer.train, wait=True, logs=True)
+        name = start(cloud, jobs, tmp_path / "source", EPOCHS, base_job_name="followed", **spot)
+        training.follow(cloud, name, every=0.3)
+        waiting.result()
+    told = capfd.readouterr().err
+    ordered = ["algo-1 | epoch=1", " Interrupted: ", " Starting: ", "algo-1 | epoch=2", " Completed: "]
+    positions = [told.rindex(text) for text in ordered]
+    assert positions == sorted(positions)
+
+    summary = training.summary(cloud, name)
+    assert (summary["interruptions"], summary["metrics"]) == (1, {"e": 2.0})
+    assert summary["savings"] == 1 - summary["billable_seconds"] / summary["training_seconds"] > 0
+    assert [row["e"] for row in training.metrics_table(cloud, name)] == [1.0, 2.0]
+
+    waited_for = trainer._latest_training_job
+    assert waited_for.training_job_status == "Completed"
+    assert "Interrupted" in [one.status for one in waited_for.secondary_status_transitions]
+    assert [line for line in jobs.lines(waited_for.training_job_name) if "epoch=" in line] == ["epoch=1", "epoch=2"]
 
 
 def test_a_failing_script_raises_with_reason_and_log(cloud, jobs, tmp_path):
