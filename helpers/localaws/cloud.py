@@ -13,6 +13,7 @@ from .engines.clock import Clock
 from .engines.cloudwatch import Metrics
 from .engines.functions import FunctionsEngine
 from .engines.hosting import HostingEngine
+from .engines.instances import InstancesEngine
 from .engines.processes import Processes
 from .engines.training import TrainingEngine
 from .engines.tuning import TuningEngine
@@ -53,6 +54,7 @@ class Cloud:
         self.tuning = TuningEngine(self)
         self.hosting = HostingEngine(self)
         self.functions = FunctionsEngine(self)
+        self.instances = InstancesEngine(self)
         self.quotas.follow(LAMBDA_CONCURRENCY, self.functions.concurrency.set_limit)
 
     def recover(self) -> None:
@@ -64,10 +66,11 @@ class Cloud:
         self.tuning.recover()
         self.hosting.recover()
         self.functions.recover()
+        self.instances.recover()
 
     def close(self) -> None:
         """End every process, save every record. What was running is taken up by the next start."""
-        for engine in (self.functions, self.hosting, self.tuning, self.training):
+        for engine in (self.instances, self.functions, self.hosting, self.tuning, self.training):
             engine.close()
         self.processes.end_all()
         self.metrics.close()
@@ -93,6 +96,8 @@ class Cloud:
                 return Response(403, [("Content-Type", "application/json")], json.dumps({"code": error.code}).encode())
         if path.startswith("function-code/"):
             return self.functions.answer_code(path.removeprefix("function-code/"))
+        if path.startswith("instances/"):
+            return self.instances.answer(path.removeprefix("instances/"), environ)
         return Response(404, [("Content-Type", "application/json")], b'{"code": "NotFound"}')
 
 

@@ -27,7 +27,7 @@ from moto.core.model import OperationModel as MotoOperationModel
 from moto.core.parse import PROTOCOL_PARSERS
 from moto.core.request import Request as WireRequest
 from moto.core.routing import get_service_router
-from moto.core.serialize import get_serializer_class
+from moto.core.serialize import XFormedAttributePicker, get_serializer_class
 from moto.core.utils import get_service_model as get_moto_model
 from werkzeug.exceptions import HTTPException, NotFound
 
@@ -374,7 +374,9 @@ class _MotoError(ServiceException):  # type: ignore[misc]
 
 def _render_with_moto(call: Call, result: Any, request_id: str) -> Response:
     model: MotoOperationModel = get_moto_model(call.service).operation_model(call.operation)
-    made = get_serializer_class(call.service, call.protocol)(model).serialize(result)
+    # The picker lets a result hold moto's own records (an EC2 reservation), whose attributes are in snake case.
+    serializer = get_serializer_class(call.service, call.protocol)(model, value_picker=XFormedAttributePicker())
+    made = serializer.serialize(result)
     body = made["body"]
     headers = [(name, str(value)) for name, value in made["headers"].items()]
     return Response(

@@ -21,6 +21,8 @@ from typing import IO, Any
 # moto and botocore read these when they are imported, and moto's clients to itself must not ask the machine for keys.
 os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
 os.environ.setdefault("MOTO_S3_DEFAULT_KEY_BUFFER_SIZE", str(4 << 20))
+# moto's machine images are of 2017, and loading them takes a second; engines/instances/images.py has today's.
+os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
 
 from moto.backends import get_backend
 from moto.iam.models import AWSManagedPolicy
@@ -49,7 +51,9 @@ ANSWERED: dict[str, frozenset[str]] = {
 EXCEPT: dict[str, frozenset[str]] = {
     "ec2": frozenset(
         "RunInstances StartInstances StopInstances RebootInstances TerminateInstances RequestSpotInstances "
-        "RequestSpotFleet CreateFleet GetConsoleOutput DescribeSpotPriceHistory".split()
+        "RequestSpotFleet CreateFleet ModifyFleet ModifySpotFleetRequest GetConsoleOutput GetConsoleScreenshot "
+        "DescribeSpotPriceHistory DescribeSpotInstanceRequests CancelSpotInstanceRequests RunScheduledInstances "
+        "ImportInstance ImportImage GetPasswordData".split()
     ),
     "iam": frozenset({"SimulatePrincipalPolicy", "SimulateCustomPolicy"}),
     "logs": frozenset({"StartQuery", "GetQueryResults", "StopQuery", "StartLiveTail", "CreateExportTask"}),

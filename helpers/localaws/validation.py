@@ -42,6 +42,9 @@ def validate(service: str, shape: Shape | None, params: dict[str, Any]) -> None:
     """Check ``params`` against the model; raises :class:`AwsError` naming every violation."""
     if shape is None:
         return
+    if service == "ec2":
+        _validate_ec2(shape, params)
+        return
     found = list(violations(shape, params, ""))
     if not found:
         return
@@ -49,6 +52,21 @@ def validate(service: str, shape: Shape | None, params: dict[str, Any]) -> None:
     raise AwsError(
         CODES.get(service, "ValidationException"), f"{len(found)} validation {plural} detected: {'; '.join(found)}"
     )
+
+
+def _validate_ec2(shape: Shape, params: dict[str, Any]) -> None:
+    """EC2 reports one violation at a time, under codes and in words of its own."""
+    for name in shape.required_members:
+        if params.get(name) is None:
+            raise AwsError("MissingParameter", f"The request must contain the parameter {name}")
+    for name, value in params.items():
+        member = shape.members[name]
+        for one in value if member.type_name == "list" else [value]:
+            leaf = member.member if member.type_name == "list" else member
+            if leaf.type_name == "structure":
+                _validate_ec2(leaf, one)
+            elif leaf.type_name == "string" and leaf.enum and one not in leaf.enum:
+                raise AwsError("InvalidParameterValue", f"Invalid value '{one}' for {name}.")
 
 
 def violations(shape: Shape, value: Any, path: str) -> Iterator[str]:

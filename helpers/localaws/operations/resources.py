@@ -6,12 +6,19 @@ from ..gateway import Params, Request, operation
 from ..tags import to_list
 
 PAGE = 100
+# Of ids such as i-0123: what the series and its readers tag.
+EC2_KINDS = {"i": "instance", "sg": "security-group", "vol": "volume", "eni": "network-interface"}
 
 
 @operation("resourcegroupstaggingapi", "GetResources")
 def get_resources(request: Request, params: Params) -> Params:
     """All resources of the region that carry tags, narrowed by tag filters, types and ARNs."""
-    found = {**request.cloud.tags.everything(request.region), **_buckets(request), **_log_groups(request)}
+    found = {
+        **request.cloud.tags.everything(request.region),
+        **_buckets(request),
+        **_log_groups(request),
+        **_ec2(request),
+    }
     wanted = [
         {"ResourceARN": arn, "Tags": to_list(tags)}
         for arn, tags in sorted(found.items())
@@ -55,3 +62,20 @@ def _log_groups(request: Request) -> dict[str, dict[str, str]]:
     with records.lock("logs"):
         backend = records.backend("logs", request.region)
         return {group.arn: dict(backend.list_tags_for_resource(group.arn)) for group in backend.groups.values()}
+
+
+def _ec2(request: Request) -> dict[str, dict[str, str]]:
+    """Instances, volumes, security groups and the like; without what has been terminated or deleted."""
+    records = request.cloud.records
+    with records.lock("ec2"):
+        backend = records.backend("ec2", request.region)
+        gone = {one.id for one in backend.all_instances() if one.state == "terminated"}
+        groups = {identifier for by_id in backend.groups.values() for identifier in by_id}
+        living = groups | backend.volumes.keys() | backend.enis.keys()
+        return {
+            request.arn("ec2", f"{kind}/{identifier}"): dict(tags)
+            for identifier, tags in backend.tags.items()
+            if identifier not in gone
+            and (kind := EC2_KINDS.get(identifier.split("-")[0]))
+            and (kind == "instance" or identifier in living)
+        }

@@ -1,0 +1,109 @@
+"""The EC2 instances of the account: launched, asked to stop and start, and accounted for after a crash."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+from ...protocol import Response
+from .commands import Commands
+from .instance import TABLE, Instance
+from .record import Reason
+
+if TYPE_CHECKING:
+    from ...cloud import Cloud
+
+CLOSE_SECONDS = 20.0
+ENDED = ("stopped", "terminated")
+
+
+class InstancesEngine:
+    """Runs each instance that :meth:`launch` is told of."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self.cloud = cloud
+        self._table = cloud.store.table(TABLE)
+        self._lock = threading.Lock()
+        self._instances: dict[tuple[str, str], Instance] = {}
+        self._by_secret: dict[str, Instance] = {}
+        self.commands = Commands(cloud)
+
+    def launch(self, region: str, identifier: str) -> None:
+        """Boot an instance that has just been recorded; its record is pending afterwards."""
+        secret = secrets.token_hex(16)
+        self._table.put(region, identifier, {"Secret": secret})
+        instance = self._take_up(region, identifier, secret)
+        instance.record.enter("pending")
+        instance.boot()
+
+    def get(self, region: str, identifier: str) -> Instance:
+        """A launched instance. Raises ``InvalidInstanceID.NotFound``."""
+        with self._lock:
+            found = self._instances.get((region, identifier))
+        if found is None:
+            document = self._table.find(region, identifier) or {"Secret": secrets.token_hex(16)}
+            found = self._take_up(region, identifier, document["Secret"])
+        found.record.state  # noqa: B018 - raises where there is none
+        return found
+
+    def start(self, instance: Instance) -> None:
+        """Boot a stopped instance again, with the disk it had; its user data does not run again."""
+        now = self.cloud.clock.now().replace(tzinfo=None)
+
+        def launched(record: Any) -> None:
+            record.launch_time = now
+
+        instance.record.change(launched)
+        instance.record.enter("pending")
+        instance.boot()
+
+    def recover(self) -> None:
+        """After a start: what a killed server had running is stopped, and says why."""
+        for region, identifier, document in list(self._table.everywhere()):
+            instance = self._take_up(region, identifier, document["Secret"])
+            state = instance.record.state
+            reason = Reason("Server.InternalError", self.cloud.clock.now())
+            if state == "shutting-down":
+                instance.machine.remove()
+                instance.record.enter("terminated", reason)
+            elif state not in ENDED:
+                instance.record.enter("stopped", reason)
+        self.commands.recover()
+
+    def close(self) -> None:
+        """Before the end: end every instance's processes, and let the records say stopped."""
+        with self._lock:
+            running = [one for one in self._instances.values() if one.record.state not in ENDED]
+        for instance in running:
+            instance.abandon()
+        for instance in running:
+            instance.join(CLOSE_SECONDS)
+
+    def answer(self, path: str, environ: dict[str, Any]) -> Response:
+        """The addresses of instances, ``<secret>/imds/…`` and ``<secret>/power/…``: asked from inside."""
+        secret, _, rest = path.partition("/")
+        instance = self._by_secret.get(secret)
+        what, _, rest = rest.partition("/")
+        if instance is None or what not in ("imds", "power"):
+            return Response(404, [("Content-Type", "text/plain")], b"Not Found")
+        if what == "power":
+            seconds = float(parse_qs(environ.get("QUERY_STRING", "")).get("seconds", ["0"])[0])
+            instance.shut_down(rest, seconds)
+            return Response(200, [("Content-Type", "text/plain")], b"")
+        headers = {
+            name.removeprefix("HTTP_").replace("_", "-").lower(): value
+            for name, value in environ.items()
+            if name.startswith("HTTP_")
+        }
+        status, body, ttl = instance.answer_metadata(environ["REQUEST_METHOD"], f"/{rest}", headers)
+        lives = [("X-aws-ec2-metadata-token-ttl-seconds", str(ttl))] if ttl is not None else []
+        return Response(status, [("Content-Type", "text/plain"), *lives], body.encode())
+
+    def _take_up(self, region: str, identifier: str, secret: str) -> Instance:
+        with self._lock:
+            key = (region, identifier)
+            if key not in self._instances:
+                self._instances[key] = self._by_secret[secret] = Instance(self.cloud, region, identifier, secret)
+            return self._instances[key]
