@@ -99,8 +99,8 @@ class Commands:
 
         self._update(region, name, apply)
 
-    def _update(self, region: str, name: str, change: Callable[[Document], object]) -> None:
-        self._table.update(region, name, lambda document: change(document) and None)
+    def _update(self, region: str, name: str, change: Callable[[Document], None]) -> None:
+        self._table.update(region, name, change)
 
 
 def elapsed(start: datetime | None, end: datetime | None) -> str:
