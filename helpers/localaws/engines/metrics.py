@@ -8,10 +8,12 @@ from __future__ import annotations
 import math
 import re
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from .line_search import CPU_SECONDS, LineSearch
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,13 @@ def compiled(definition: dict[str, str]) -> re.Pattern[str]:
 class Metrics:
     """Reads log lines of all hosts and keeps each metric's last value. Safe to use from many threads."""
 
-    def __init__(self, definitions: Iterable[dict[str, str]]) -> None:
-        self._patterns = [(definition["Name"], compiled(definition)) for definition in definitions]
+    def __init__(
+        self, definitions: Sequence[dict[str, str]], note: Callable[[str], None] = lambda _: None, identity: str = ""
+    ) -> None:
+        """``note`` is told of an expression that is given up; ``identity`` is for the process that searches."""
+        self._names = [definition["Name"] for definition in definitions]
+        self._note = note
+        self._search = LineSearch([definition["Regex"] for definition in definitions], self._give_up, identity)
         self._lock, self._last = threading.Lock(), {}  # type: tuple[Any, dict[str, Point]]
 
     def read(self, line: str, at: datetime) -> list[Point]:
@@ -66,19 +73,28 @@ class Metrics:
     def final(self) -> list[dict[str, Any]]:
         """FinalMetricDataList: the last value of each metric that has one, in the order of the definitions."""
         with self._lock:
-            return [self._last[name].member() for name, _ in self._patterns if name in self._last]
+            return [self._last[name].member() for name in self._names if name in self._last]
+
+    def close(self) -> None:
+        """End the process that searches."""
+        self._search.close()
 
     def _values(self, line: str) -> Iterable[tuple[str, float]]:
-        for name, pattern in self._patterns:
-            match = pattern.search(line)
-            value = _number(match.group(1)) if match else None
+        for index, text in self._search.search(line).items():
+            value = _number(text)
             if value is not None:
-                yield name, value
+                yield self._names[index], value
+
+    def _give_up(self, index: int) -> None:
+        self._note(
+            f"the expression of the metric {self._names[index]} took more than {CPU_SECONDS:.0f} s on one line of this "
+            "log: it is not searched for any more"
+        )
 
 
-def _number(text: str | None) -> float | None:
+def _number(text: str) -> float | None:
     try:
-        value = float(text or "")
+        value = float(text)
     except ValueError:
         return None
     return value if math.isfinite(value) else None

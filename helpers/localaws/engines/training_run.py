@@ -56,7 +56,9 @@ class TrainingRun:
     ) -> None:
         self._cloud, self._job, self._record, self._on_end, self._watch = cloud, job, record, on_end, watch
         self._mailbox = Mailbox()
-        self._metrics = Metrics(job.request["AlgorithmSpecification"].get("MetricDefinitions", []))
+        self._metrics = Metrics(
+            job.request["AlgorithmSpecification"].get("MetricDefinitions", []), self._note, job.identity
+        )
         self._streams: dict[str, LogStream] = {}
         self._epoch = 0
         self._checkpoints: Checkpoints | None = None
@@ -274,6 +276,7 @@ class TrainingRun:
         """After any end: nothing watches, the last lines are readable, and the disk is free again."""
         if self._checkpoints:
             self._checkpoints.stop()
+        self._metrics.close()
         for stream in self._streams.values():
             stream.flush()
         remove(self._job.folder)

@@ -6,12 +6,13 @@ What has no observable meaning here (VPC, keys, volume size, download time, host
 from __future__ import annotations
 
 import re
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from ..engines.hosting.instance import SERVICE
 from ..errors import AwsError, NotImplementedHere, refuse
 from ..gateway import Params, Request
 from ..objects import S3Uri
+from .not_done import refuse_not_done
 
 MAX_INSTANCES = 20
 RAY_SERVE = re.compile(r"(^|.*/)ray:serve-ml-sagemaker-[A-Za-z0-9._-]+")
@@ -65,16 +66,6 @@ NOT_DONE_IN_INVOCATION: dict[str, str] = {
     "TargetModel": "There are no multi-model endpoints.",
 }
 STRATEGIES = ("RANDOM", "LEAST_OUTSTANDING_REQUESTS")
-
-
-def refuse_not_done(params: Params, table: dict[str, str], where: str) -> None:
-    """Raise :class:`NotImplementedHere` for the first member of ``table`` that ``params`` asks for."""
-    for path, advice in table.items():
-        value: Any = params
-        for name in path.split("."):
-            value = value.get(name) if isinstance(value, dict) else None
-        if value:
-            raise NotImplementedHere(f"{where} with {path}", advice)
 
 
 # ---- models ----

@@ -9,7 +9,8 @@ from ..errors import NotImplementedHere, refuse
 from ..gateway import Params, Request, operation
 from ..store import Document
 from .hosting import deployed, refuse_in_progress
-from .hosting_input import check_limits, find_config, find_endpoint, refuse_not_done
+from .hosting_input import check_limits, find_config, find_endpoint
+from .not_done import refuse_not_done
 
 RETAINED = ("DesiredInstanceCount", "DesiredWeight")
 # Members that change how an update goes and are not done here; each with what to do instead.

@@ -12,7 +12,8 @@ from ..engines.hosting.model_client import ModelGone, ModelTimeout, ModelUnreach
 from ..engines.hosting.variant import NoInstance, UnknownSession, Variant
 from ..errors import AwsError
 from ..gateway import Params, Request, operation
-from .hosting_input import NOT_DONE_IN_INVOCATION, refuse_not_done
+from .hosting_input import NOT_DONE_IN_INVOCATION
+from .not_done import refuse_not_done
 
 LIMIT_SECONDS = 60.0
 MOMENT = 0.5

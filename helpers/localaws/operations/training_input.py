@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from ..engines import channels
 from ..engines.channels import DataError
@@ -17,6 +16,7 @@ from ..engines.training_host import CHECKPOINTS, has_toolkit
 from ..errors import NotImplementedHere, refuse
 from ..gateway import Params, Request
 from ..objects import S3Uri
+from .not_done import member, refuse_not_done
 
 MAX_INSTANCES = 20
 LONGEST_RUN = 28 * 86_400
@@ -60,7 +60,7 @@ NOT_DONE_IN_CHANNEL: dict[str, str] = {
 
 def check(request: Request, params: Params) -> None:
     """Raise what AWS raises, or :class:`NotImplementedHere`, for the first thing that is wrong."""
-    check_not_done(params, NOT_DONE, "CreateTrainingJob")
+    refuse_not_done(params, NOT_DONE, "CreateTrainingJob")
     if params.get("ProfilerConfig") and not params["ProfilerConfig"].get("DisableProfiler"):
         raise NotImplementedHere("CreateTrainingJob with a ProfilerConfig", "Set its DisableProfiler.")
     _check_image(params)
@@ -71,20 +71,6 @@ def check(request: Request, params: Params) -> None:
     _check_output(request, params)
     _check_checkpoints(request, params)
     _check_channels(request, params)
-
-
-def check_not_done(params: Params, table: dict[str, str], where: str) -> None:
-    """Raise :class:`NotImplementedHere` for the first member given (dots between names) that ``table`` has."""
-    for path, advice in table.items():
-        if _member(params, path):
-            raise NotImplementedHere(f"{where} with {path}", advice)
-
-
-def _member(params: Params, path: str) -> Any:
-    value: Any = params
-    for name in path.split("."):
-        value = value.get(name) if isinstance(value, dict) else None
-    return value
 
 
 def _check_image(params: Params) -> None:
@@ -200,7 +186,7 @@ def _check_channels(request: Request, params: Params) -> None:
 
 def _check_channel(channel: Params, mode: str) -> None:
     where = f"the channel '{channel['ChannelName']}'"
-    check_not_done(channel, NOT_DONE_IN_CHANNEL, where)
+    refuse_not_done(channel, NOT_DONE_IN_CHANNEL, where)
     for use in _unsupported_uses(channel, mode):
         raise NotImplementedHere(f"{where} with {use}", "Use a File or FastFile channel of whole S3 objects.")
     if "S3DataSource" not in channel["DataSource"]:
@@ -212,7 +198,7 @@ def _check_channel(channel: Params, mode: str) -> None:
 def _unsupported_uses(channel: Params, mode: str) -> Iterator[str]:
     if channel.get("InputMode", mode) == "Pipe":
         yield "input mode Pipe"
-    if _member(channel, "DataSource.S3DataSource.S3DataType") == "AugmentedManifestFile":
+    if member(channel, "DataSource.S3DataSource.S3DataType") == "AugmentedManifestFile":
         yield "S3DataType AugmentedManifestFile"
     if channel.get("CompressionType", "None") != "None":
         yield "CompressionType Gzip, which belongs to Pipe mode"

@@ -12,6 +12,7 @@ from ..errors import NotImplementedHere, refuse
 from ..gateway import Params, Request
 from ..store import Document
 from . import training_input
+from .not_done import refuse_not_done
 
 # https://docs.aws.amazon.com/sagemaker/latest/dg/automatic-model-tuning-limits.html
 MOST_PARALLEL = 10
@@ -40,7 +41,7 @@ NOT_DONE: dict[str, str] = {
 
 def check(request: Request, params: Params, parents: Sequence[Document]) -> None:
     """Raise what AWS raises, or :class:`NotImplementedHere`, for the first thing that is wrong."""
-    training_input.check_not_done(params, NOT_DONE, "CreateHyperParameterTuningJob")
+    refuse_not_done(params, NOT_DONE, "CreateHyperParameterTuningJob")
     config, definition = params["HyperParameterTuningJobConfig"], params.get("TrainingJobDefinition")
     convergence = config.get("TuningJobCompletionCriteria", {}).get("ConvergenceDetected", {})
     if convergence.get("CompleteOnConvergence") == "Enabled":
