@@ -97,6 +97,7 @@ class TrainingHost:
         self.container = Container(job.folder / name)
         self.exit_code: int | None = None
         self.torn: set[Path] = set()  # files that were being written when the host was ended
+        self._ended_for = ""
         self._tail: deque[str] = deque(maxlen=TAIL)
         self._child: Child | None = None
 
@@ -209,6 +210,11 @@ class TrainingHost:
             self._child.wait(seconds)
         self._end_container()
 
+    def end(self, reason: str) -> None:
+        """End everything in the container at once; ``reason`` is then the failure's."""
+        self._ended_for = reason
+        self.stop(0.0)
+
     def _end_container(self) -> None:
         """A container ends with its first process: what that leaves behind is killed."""
         assert self._child is not None
@@ -247,7 +253,11 @@ class TrainingHost:
         """FailureReason, for a host that ended with an exit code other than 0."""
         path = self.container.ml / "output" / "failure"
         written = path.read_text(errors="replace")[:1024] if path.is_file() else ""
-        said = self.container.generalise(written).strip() or "the log ends with: " + "\n".join(self._tail)[-900:]
+        said = (
+            self._ended_for
+            or self.container.generalise(written).strip()
+            or "the log ends with: " + "\n".join(self._tail)[-900:]
+        )
         return f"AlgorithmError: {said}, exit code: {self.exit_code}"
 
 

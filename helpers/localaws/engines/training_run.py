@@ -20,6 +20,7 @@ from .time_limits import TimeLimits
 from .training_cluster import Ending, Mailbox, Outcome, TrainingCluster
 from .training_host import Job, TrainingHost, remove
 from .transitions import Record
+from .volumes import Volumes
 
 if TYPE_CHECKING:
     from ..cloud import Cloud
@@ -155,8 +156,11 @@ class TrainingRun:
         hosts = [self._make_host(name, inputs) for name in self._job.hosts]
         if "CheckpointConfig" in self._job.request:
             self._restore_checkpoints(hosts)
+        volumes = Volumes(hosts, self._job.request["ResourceConfig"])
+        volumes.check()
         self._record.advance("Training")
-        return hosts, self._run_hosts(hosts, credentials)
+        with volumes.watched():
+            return hosts, self._run_hosts(hosts, credentials)
 
     def _download(self) -> Inputs:
         """Read every channel once, for all hosts."""
