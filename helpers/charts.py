@@ -211,3 +211,32 @@ def time_and_money(runs: Sequence[Run], accuracy: float) -> Figure:
             ax.grid(axis=axis)
             ax.set_axisbelow(True)
     return figure
+
+
+def interrupted(reports: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """Training loss by step of runs that should be one and the same: the later ones thin upon the first, which is wide.
+
+    ``reports`` are the training program's, by the name to show. A dashed line stands where a run was taken up again.
+    """
+    with plt.rc_context(STYLE):
+        figure, axes = new_figure(3.0)
+        ax = axes[0, 0]
+        for (name, report), colour, width in zip(reports.items(), (SKY, VERMILION, GREEN), (6, 1.4, 1.4), strict=False):
+            steps, losses = zip(*report["step_loss"], strict=True)
+            ax.plot(steps, losses, color=colour, lw=width, label=name, solid_capstyle="round")
+            for again in report["resumed"]:
+                ax.axvline(again["global_step"], color=colour, lw=1, ls="--")
+                told = f"interrupted; taken up after step {again['global_step']:,}, {again['lost_steps']} done again"
+                ax.annotate(
+                    told,
+                    (again["global_step"], 0.98),
+                    (4, 0),
+                    xycoords=("data", "axes fraction"),
+                    textcoords="offset points",
+                    va="top",
+                    size=8,
+                )
+        ax.set(xlabel="step", title="training loss per photo", ylim=(0, None), xlim=(0, None))
+        ax.grid()
+        ax.legend(loc="lower left")
+    return figure

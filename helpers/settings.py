@@ -91,6 +91,21 @@ class Settings(BaseSettings):
         return f"{self.project}-spot"
 
     @property
+    def tuning_job_name(self) -> str:
+        """Prefix of the names of tuning jobs, and so of their trials."""
+        return f"{self.project}-tune"
+
+    @property
+    def notebook_instance_name(self) -> str:
+        """The notebook instance, and its lifecycle configuration."""
+        return self.project
+
+    @property
+    def ec2_name(self) -> str:
+        """The EC2 training instance, its role, its profile and its security group; and its place in the bucket."""
+        return f"{self.project}-ec2"
+
+    @property
     def endpoint_name(self) -> str:
         """The endpoint, its configuration and its model."""
         return self.project

@@ -140,3 +140,12 @@ def test_the_colours_differ_in_lightness_too() -> None:
 
     shades = sorted(lightness(colour) for colour in charts.SPLIT_COLOURS.values())
     assert min(b - a for a, b in pairwise(shades)) > 15
+
+
+def test_an_interruption_is_marked_on_the_curve_of_its_run() -> None:
+    curve = [[step, 2.5 / step] for step in range(1, 40)]
+    again = {"global_step": 17, "lost_steps": 3, "lost_photos": 96}
+    reports = {"one": {"step_loss": curve, "resumed": []}, "two": {"step_loss": curve, "resumed": [again]}}
+    (axes,) = charts.interrupted(reports).axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["one", "two"]
+    assert [text.get_text() for text in axes.texts] == ["interrupted; taken up after step 17, 3 done again"]

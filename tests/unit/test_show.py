@@ -16,7 +16,7 @@ from helpers import charts, show
 
 def test_a_figure_is_small_and_described(monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[tuple[dict[str, str], dict[str, Any]]] = []
-    monkeypatch.setattr(IPython.display, "display", lambda data, metadata, raw: shown.append((data, metadata)))
+    monkeypatch.setattr(IPython.display, "display", lambda data, **more: shown.append((data, more["metadata"])))
     figure, axes = charts.new_figure(4)
     noise = np.random.default_rng(0).normal(size=(40, 70, 3)).cumsum(0)
     axes[0, 0].imshow((noise - noise.min()) / np.ptp(noise))
