@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .credentials import Credentials, administrator
+from .engines.autoscaling.engine import AutoScaling
 from .engines.clock import Clock
 from .engines.cloudwatch import Metrics
 from .engines.functions import FunctionsEngine
@@ -56,6 +57,7 @@ class Cloud:
         self.functions = FunctionsEngine(self)
         self.instances = InstancesEngine(self)
         self.quotas.follow(LAMBDA_CONCURRENCY, self.functions.concurrency.set_limit)
+        self.autoscaling = AutoScaling.of(self)
 
     def recover(self) -> None:
         """After a start: end what a killed server left running, and take up what it had."""
@@ -67,10 +69,11 @@ class Cloud:
         self.hosting.recover()
         self.functions.recover()
         self.instances.recover()
+        self.autoscaling.start()
 
     def close(self) -> None:
         """End every process, save every record. What was running is taken up by the next start."""
-        for engine in (self.instances, self.functions, self.hosting, self.tuning, self.training):
+        for engine in (self.autoscaling, self.instances, self.functions, self.hosting, self.tuning, self.training):
             engine.close()
         self.processes.end_all()
         self.metrics.close()

@@ -6,6 +6,8 @@ import secrets
 from collections.abc import Callable
 from datetime import datetime
 
+from ..engines.autoscaling.engine import TARGETS, key_of
+from ..engines.autoscaling.resources import parse_variant
 from ..engines.hosting.endpoint import Endpoint
 from ..errors import refuse
 from ..gateway import Params, Request, operation
@@ -168,7 +170,17 @@ def delete_endpoint(request: Request, params: Params) -> None:
 
     name = document["EndpointName"]
     request.cloud.store.table("endpoint").update(request.region, name, mark)
+    for target in scaled_variants(request, name).values():
+        request.cloud.autoscaling.forget(request.region, key_of(target))
+        request.cloud.tags.forget(target["ScalableTargetARN"])
     request.cloud.hosting.delete(request.region, name)
+
+
+def scaled_variants(request: Request, endpoint: str) -> dict[str, Document]:
+    """The scalable targets that an endpoint's variants are, by variant."""
+    targets = request.cloud.store.table(TARGETS).list(request.region)
+    named = [(parse_variant(target["ResourceId"]), target) for target in targets]
+    return {names[1]: target for names, target in named if names is not None and names[0] == endpoint}
 
 
 def refuse_in_progress(endpoint: Document) -> None:
@@ -261,4 +273,4 @@ def _is_of_time(document: Document, params: Params) -> bool:
     return within("CreationTime") and within("LastModifiedTime")
 
 
-__all__ = ["IN_PROGRESS", "deployed", "refuse_in_progress"]
+__all__ = ["IN_PROGRESS", "deployed", "refuse_in_progress", "scaled_variants"]

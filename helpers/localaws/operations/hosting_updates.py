@@ -8,7 +8,7 @@ from ..engines.hosting.updates import BLUE_GREEN
 from ..errors import NotImplementedHere, refuse
 from ..gateway import Params, Request, operation
 from ..store import Document
-from .hosting import deployed, refuse_in_progress
+from .hosting import deployed, refuse_in_progress, scaled_variants
 from .hosting_input import check_limits, find_config, find_endpoint
 from .not_done import refuse_not_done
 
@@ -40,6 +40,7 @@ def update_endpoint(request: Request, params: Params) -> Params:
     def mark(endpoint: Document) -> None:
         retained = _retained(params)
         before = {one["VariantName"]: one for one in endpoint["Variants"]}
+        _check_scaled(request, endpoint, {one["VariantName"]: one["InstanceType"] for one in variants})
         following["Variants"] = [_retain(one, before.get(one["VariantName"]), retained) for one in variants]
         _begin(request, endpoint)
         endpoint["Next"] = following
@@ -73,6 +74,22 @@ def change_capacity(request: Request, name: str, changes: dict[str, Params]) -> 
 
     request.cloud.store.table("endpoint").update(request.region, name, mark)
     request.cloud.hosting.rescale(request.region, name)
+
+
+def _check_scaled(request: Request, endpoint: Document, kinds: dict[str, str]) -> None:
+    """A variant that is scaled automatically must stay, on the same instance type."""
+    scaled = scaled_variants(request, endpoint["EndpointName"])
+    changed = [
+        one["VariantName"]
+        for one in endpoint["Variants"]
+        if one["VariantName"] in scaled and kinds.get(one["VariantName"]) != one["InstanceType"]
+    ]
+    if changed:
+        refuse(
+            "ValidationException",
+            f"Variants {', '.join(changed)} are registered as scalable targets with Application Auto Scaling, and the "
+            "update would remove them or change their instance type. Deregister them first.",
+        )
 
 
 def _check_changes(

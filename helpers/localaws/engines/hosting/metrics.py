@@ -126,7 +126,9 @@ class Reporter:
 
     def _run(self) -> None:
         concurrency_due = self._clock.deadline(CONCURRENCY_PERIOD_SECONDS)
-        while not self._stop.wait(min(FLUSH_SECONDS, max(0.0, concurrency_due - self._clock.monotonic()))):
+        # Several times in what the alarms take for a minute, so that no period seems empty between two requests.
+        flush_seconds = min(FLUSH_SECONDS, self._clock.period(60) / 4)
+        while not self._stop.wait(min(flush_seconds, max(0.0, concurrency_due - self._clock.monotonic()))):
             self._flush()
             if self._clock.monotonic() >= concurrency_due:
                 self._publish_concurrency()
