@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -331,17 +332,20 @@ def test_an_instance_that_hangs_is_replaced(hosting: Hosting) -> None:
         assert len(streams) == 2
 
 
-def test_an_update_is_finished_by_the_next_server(fresh_aws: Callable[..., Any]) -> None:
-    first = Hosting(fresh_aws("--time-scale", "20"))
-    name = first.in_service(first.deploy(GREETING="first"))
-    first.model("slow", first.model_data(archive({**FILES, "app.py": "import time\ntime.sleep(3)\n" + APP})))
+def test_an_update_is_finished_by_the_next_server(fresh_aws: Callable[..., Any], tmp_path: Path) -> None:
+    first, gate = Hosting(fresh_aws("--time-scale", "20")), tmp_path / "gate"
+    name = first.in_service(first.deploy())
+    waits = f"import pathlib, time\nwhile not pathlib.Path({str(gate)!r}).exists(): time.sleep(0.1)\n" + APP
+    first.model("slow", first.model_data(archive({**FILES, "app.py": waits})))
     first.sagemaker.create_endpoint_config(EndpointConfigName="slow", ProductionVariants=[variant("slow")])
     first.sagemaker.update_endpoint(EndpointName=name, EndpointConfigName="slow")
-    server = psutil.Process(json.loads(first.aws.cli("status").stdout)["pid"])
+    server = psutil.Process(json.loads((first.aws.state / "server.json").read_text())["pid"])
     server.kill()
     server.wait(10)
     again = Hosting(fresh_aws("--time-scale", "20"))
-    assert again.describe(name)["EndpointConfigName"] == name
+    seen = again.describe(name)
+    assert (seen["EndpointConfigName"], seen["EndpointStatus"].endswith("Updating")) == (name, True)
+    gate.touch()
     settled = again.settle(name)
     assert (settled["EndpointStatus"], settled["EndpointConfigName"]) == ("InService", "slow")
     assert again.ask(name)
