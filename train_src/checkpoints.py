@@ -1,77 +1,112 @@
 """Checkpoints that survive a spot interruption: written whole or not at all, and checked before they are believed.
 
-A job's checkpoint folder is copied to S3 all the time and copied back at a restart, so a file may be met half written
-or half copied. Its name carries the first digits of its own SHA-256: one file, renamed into place once complete, and
-whoever reads it can tell a good one from a damaged one.
+A job's checkpoint folder is copied to S3 all the time and copied back at a restart. Nothing is ever deleted there, so
+the names are few and fixed: two files, written in turn. The copy may be interrupted between any two files, or in the
+midst of one: so each file is complete in itself, says which point of the run it is from, and carries a digest of all
+it says. Dates are not asked, since a copy changes them.
 
-    save("checkpoints", state, epoch=3, step=120)      # checkpoints/epoch0003-step000120-5f1c0a9be2d47788.pt
-    state = load_newest("checkpoints")                 # the newest sound one, or None
+    checkpoints = Checkpoints(Path("/opt/ml/checkpoints"))
+    state = checkpoints.load()                      # of the newest sound file, or None
+    checkpoints.save(state, epoch=3, step=120)      # over the other file: the one just loaded stays
 
 Reference: https://docs.aws.amazon.com/sagemaker/latest/dg/model-checkpoints.html
 """
 
+import contextlib
 import hashlib
 import io
+import json
 import os
-import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 
-KEEP = 2  # the newest, and the one before it in case the newest turns out damaged
-NAME = re.compile(r"epoch(\d+)-step(\d+)-([0-9a-f]{16})\.pt")
+NAMES = ("checkpoint-a.pt", "checkpoint-b.pt")
+MARK = "steps-done.txt"
 
 
-def save(folder: Path, state: dict[str, Any], epoch: int, step: int) -> Path:
-    """Write the state of a run that has done `step` steps of `epoch`, and drop all but the newest two."""
-    folder.mkdir(parents=True, exist_ok=True)
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    path = folder / f"epoch{epoch:04d}-step{step:06d}-{_digest(buffer.getvalue())}.pt"
-    write_whole(path, buffer.getvalue())
-    for old in newest_first(folder)[KEEP:]:
-        old.unlink(missing_ok=True)
-    return path
+class Checkpoints:
+    """A folder of the newest checkpoint and the one before it, and of a mark how far the run came after them."""
 
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.newest = ""  # the name of the file that is loaded or saved last, which the next save leaves alone
 
-def load_newest(folder: Path) -> dict[str, Any] | None:
-    """The newest checkpoint that is sound; damaged ones are named on stderr and passed over. None if there is none."""
-    for path in newest_first(folder):
+    def load(self) -> dict[str, Any] | None:
+        """The newest sound state; damaged files are named on stderr and passed over. None if there is none."""
+        sound: list[tuple[tuple[int, int], str, bytes]] = []
+        for name in NAMES:
+            try:
+                position, content = read(self.folder / name)
+                sound.append((position, name, content))
+            except FileNotFoundError:
+                continue
+            except (OSError, ValueError) as error:
+                print(f"WARNING: passing over checkpoint {name}: {error}", file=sys.stderr, flush=True)
+        if not sound:
+            return None
+        _, self.newest, content = max(sound)
+        state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        return state
+
+    def save(self, state: dict[str, Any], epoch: int, step: int) -> Path:
+        """Write the state of a run that has done `step` steps of the epoch after `epoch`, over the older file."""
+        path = self.folder / (NAMES[1] if self.newest == NAMES[0] else NAMES[0])
+        content = io.BytesIO()
+        torch.save(state, content)
+        payload = content.getbuffer()
+        head = json.dumps({"epoch": epoch, "step": step, "bytes": len(payload)}).encode()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_whole(path, head, b"\n", _digest(head, payload), b"\n", payload)
+        self.newest = path.name
+        return path
+
+    def mark(self, run: str, step: int) -> None:
+        """Note in a few bytes that a run has done so many steps in all: what a checkpoint lacks can then be told."""
+        path = self.folder / MARK
+        if not path.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        with path.open("r+b") as file:  # one short write over the old one, which a kill does not divide
+            file.write(f"{run} {step:012d}\n".encode())
+
+    def marked(self, run: str) -> int:
+        """The steps that `run` has noted; 0 if it has noted none."""
         try:
-            return _load(path)
-        except Exception as error:  # whatever is wrong with this file, an older one may still be right
-            print(f"WARNING: passing over checkpoint {path.name}: {error}", file=sys.stderr, flush=True)
-    return None
+            name, step = (self.folder / MARK).read_text().split()
+            return int(step) if name == run else 0
+        except (OSError, ValueError):
+            return 0
 
 
-def newest_first(folder: Path) -> list[Path]:
-    """Checkpoints by the point of the run they are from, whatever a copy did to their dates."""
-    found = [
-        (int(match[1]), int(match[2]), path) for path in folder.glob("*.pt") if (match := NAME.fullmatch(path.name))
-    ]
-    return [path for _, _, path in sorted(found, reverse=True)]
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that, even if the power fails, it is there complete or not there."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-
-
-def _load(path: Path) -> dict[str, Any]:
-    content = path.read_bytes()
-    match = NAME.fullmatch(path.name)
-    if match is None or match[3] != _digest(content):
+def read(path: Path) -> tuple[tuple[int, int], bytes]:
+    """A checkpoint's (epoch, step) and content. Raises ValueError if they are not what was written, or OSError."""
+    with path.open("rb") as file:
+        head, digest, payload = file.readline(200).rstrip(b"\n"), file.readline(65).rstrip(b"\n"), file.read()
+    if digest != _digest(head, payload):
         raise ValueError("its content is not what was written (cut short or damaged)")
-    state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    return state
+    says = json.loads(head)
+    return (says["epoch"], says["step"]), payload
 
 
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:16]
+def write_whole(path: Path, *parts: bytes | memoryview) -> None:
+    """Write a file so that, even if the power fails, it is there complete or not there."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.writelines(parts)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise
+
+
+def _digest(head: bytes, payload: bytes | memoryview) -> bytes:
+    whole = hashlib.sha256(head)
+    whole.update(payload)
+    return whole.hexdigest().encode()

@@ -88,20 +88,25 @@ def generator(*place: int) -> np.random.Generator:
     return np.random.default_rng(place)
 
 
-def epoch_batches(samples: int, batch_size: int, ranks: int, seed: int, epoch: int) -> list[Tensor]:
+def epoch_batches(samples: int, batch_size: int, least: int, seed: int, epoch: int) -> list[Tensor]:
     """Every sample's index once, shuffled, in batches of about `batch_size` that differ by one sample at most.
 
-    Even batches leave no small one at the end, which would weigh each of its samples more; and each rank gets at least
-    two samples of each, since batch-norm cannot take the variance of one.
+    Even batches leave no small one at the end, which would weigh each of its samples more; and each has at least
+    `least` samples, if there are so many: batch-norm cannot take the variance of one.
     """
     order = torch.from_numpy(generator(seed, epoch).permutation(samples))
-    steps = min(math.ceil(samples / batch_size), samples // (2 * ranks))
+    steps = min(math.ceil(samples / batch_size), samples // least)
     return list(order.tensor_split(max(1, steps)))
 
 
 def rank_share(batch: Tensor, rank: int, ranks: int) -> Tensor:
     """This rank's part of a batch: the parts are disjoint, complete, and differ by one sample at most."""
     return batch.tensor_split(ranks)[rank]
+
+
+def share_start(batch_size: int, rank: int, ranks: int) -> int:
+    """Where in the batch this rank's part begins."""
+    return rank * (batch_size // ranks) + min(rank, batch_size % ranks)
 
 
 class Source(Protocol):

@@ -49,6 +49,11 @@ class World:
         """Whether the flag is up on any rank: all get the same answer, and so take the same turn."""
         return bool(self.sum(torch.tensor(float(flag))).item())
 
+    def check(self, stop: "StopRequest") -> None:
+        """Raise Stopped on all ranks if any of them was told to stop."""
+        if self.any(stop.made):
+            raise Stopped
+
     def gather(self, value: T) -> list[T]:
         """Everybody's value, in order of rank."""
         values: list[Any] = [value] * self.size
@@ -68,6 +73,10 @@ class World:
         if self.size > 1:
             for buffer in model.buffers():
                 dist.broadcast(buffer, src=0)
+
+
+class Stopped(Exception):
+    """A stop was asked for, and all processes know."""
 
 
 class StopRequest:

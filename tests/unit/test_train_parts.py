@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import math
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -15,9 +16,9 @@ from PIL import Image
 from tests.tiny_photos import CLASSES, TRAIN_SRC, encoded, picture, write_photos
 
 sys.path.insert(0, str(TRAIN_SRC))
-import checkpoints
 import torch
 import train
+import trainer
 from classifier import (
     MAX_PIXELS,
     BadModel,
@@ -31,28 +32,33 @@ from classifier import (
     head_name,
     load_pretrained,
 )
-from dataset import BadData, Photos, check_classes, epoch_batches, list_photos, rank_share
+from dataset import BadData, Photos, check_classes, epoch_batches, list_photos, rank_share, share_start
 from torch import nn
 
 # -- every sample exactly once
 
 
 @settings(deadline=None)
-@given(st.integers(1, 400), st.integers(1, 80), st.integers(1, 6), st.integers(0, 5))
-def test_an_epoch_sees_every_sample_once_whatever_the_ranks(samples, batch_size, ranks, epoch):
-    batches = epoch_batches(samples, batch_size, ranks, seed=1, epoch=epoch)
+@given(st.integers(1, 400), st.integers(1, 80), st.integers(1, 6), st.integers(0, 5), st.booleans())
+def test_an_epoch_sees_every_sample_once_whatever_the_ranks(samples, batch_size, ranks, epoch, apart):
+    least = 2 * ranks if apart else 2
+    batches = epoch_batches(samples, batch_size, least, seed=1, epoch=epoch)
     shares = [[rank_share(batch, rank, ranks) for rank in range(ranks)] for batch in batches]
     assert sorted(torch.cat([torch.cat(share) for share in shares]).tolist()) == list(range(samples))
     assert max(map(len, batches)) - min(map(len, batches)) <= 1
     for share in shares:
         assert max(map(len, share)) - min(map(len, share)) <= 1
-    if samples >= 2 * ranks and batch_size >= 2 * ranks:
-        assert min(len(part) for share in shares for part in share) >= 2
+    for batch, share in zip(batches, shares, strict=True):
+        starts = [share_start(len(batch), rank, ranks) for rank in range(ranks)]
+        assert starts == [0, *itertools.accumulate(map(len, share))][:-1]
+    if samples >= ranks and samples >= 2 and batch_size >= 2 * ranks:
+        assert min(map(len, batches)) >= 2
+        assert min(len(part) for share in shares for part in share) >= (2 if apart and samples >= 2 * ranks else 1)
 
 
 @given(st.integers(100, 400), st.integers(4, 80))
 def test_batches_have_the_size_asked_for_where_there_are_samples_enough(samples, batch_size):
-    batches = epoch_batches(samples, batch_size, 1, seed=0, epoch=0)
+    batches = epoch_batches(samples, batch_size, 2, seed=0, epoch=0)
     assert max(map(len, batches)) <= batch_size
     assert len(batches) == math.ceil(samples / batch_size)
 
@@ -86,7 +92,7 @@ def test_top_five_of_three_classes_is_always_right():
 
 
 def test_the_learning_rate_rises_then_falls_to_nothing():
-    rates = [train.schedule(step / 100) for step in range(101)]
+    rates = [trainer.schedule(step / 100) for step in range(101)]
     assert rates[0] == 0
     assert max(rates) == rates[10] == 1
     assert rates[100] == pytest.approx(0)
@@ -340,53 +346,6 @@ def test_folding_batch_norm_changes_no_answer():
         expected = model.eval()(classifier.preprocessing.normalise(pixels))
     torch.testing.assert_close(classifier.logits(pixels), expected, rtol=1e-3, atol=1e-4)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in classifier.model.modules())
-
-
-# -- checkpoints
-
-
-def state(number: int) -> dict:
-    return {"model": {"weight": torch.full((4,), float(number))}, "number": number}
-
-
-def test_the_newest_two_checkpoints_are_kept(tmp_path):
-    for epoch, step in ((1, 0), (1, 7), (2, 0), (12, 3)):
-        checkpoints.save(tmp_path, state(epoch), epoch, step)
-    kept = [path.name.rpartition("-")[0] for path in checkpoints.newest_first(tmp_path)]
-    assert kept == ["epoch0012-step000003", "epoch0002-step000000"]
-    assert checkpoints.load_newest(tmp_path)["number"] == 12
-    assert not list(tmp_path.glob(".*"))
-
-
-@pytest.mark.parametrize("damage", ["cut short", "one bit", "emptied"])
-def test_a_damaged_checkpoint_is_passed_over_with_a_warning(tmp_path, capsys, damage):
-    checkpoints.save(tmp_path, state(1), 1, 0)
-    newest = checkpoints.save(tmp_path, state(2), 2, 0)
-    content = newest.read_bytes()
-    middle = len(content) // 2
-    changed = {
-        "cut short": content[:-10],
-        "one bit": content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :],
-        "emptied": b"",
-    }
-    newest.write_bytes(changed[damage])
-    assert checkpoints.load_newest(tmp_path)["number"] == 1
-    assert newest.name in capsys.readouterr().err
-
-
-def test_no_checkpoint_is_no_error(tmp_path):
-    assert checkpoints.load_newest(tmp_path / "nowhere") is None
-    (tmp_path / "other.pt").write_bytes(b"")
-    assert checkpoints.load_newest(tmp_path) is None
-
-
-def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
-    path = tmp_path / "metrics.json"
-    checkpoints.write_whole(path, b"old")
-    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
-        checkpoints.write_whole(path, b"new")
-    assert path.read_bytes() == b"old"
 
 
 # -- what is in the artefact must load under the image's older torch

@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import re
-import runpy
 import shutil
 import signal
 import subprocess
@@ -14,11 +13,12 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REAL_DATA
-from tests.tiny_photos import CLASSES, TINY, TRAIN_SRC, command, free_port, run_training, write_photos
+from tests.tiny_photos import CLASSES, TINY, TRAIN_SRC, command, run_training, write_photos
 
 sys.path.insert(0, str(TRAIN_SRC))
 import torch
 import train
+import trainer
 from classifier import Classifier, build_model
 
 METRICS = json.loads((TRAIN_SRC / "metric_definitions.json").read_text())
@@ -47,7 +47,7 @@ def run(photos, tmp_path, monkeypatch):
 
     def call(name, *arguments):
         folders = ["--data", photos, "--model-dir", f"{name}/model", "--output-dir", f"{name}/output"]
-        return train.main([*map(str, folders), *TINY, *map(str, arguments)])
+        return train.main([*map(str, folders), *TINY, "--threads", "1", *map(str, arguments)])
 
     yield call
     signal.signal(signal.SIGTERM, handler)
@@ -108,6 +108,7 @@ def test_the_metric_definitions_read_the_log(frozen):
         for key in ("loss", "top1"):
             history = [entry[split][key] for entry in report["history"]]
             assert values(logs[1], f"{split}:{key}")[:4] == pytest.approx(history, abs=1e-4)
+    assert values(logs[1], "train:step_loss") == []  # these epochs take no ten seconds
     assert len(values(logs[1], "epoch:seconds")) == len(values(logs[1], "epoch:photos_per_second")) == 4
     # The last value counts for SageMaker: it must be that of the model that was kept.
     assert values(logs[1], "valid:top1")[-1] == pytest.approx(report["valid"]["top1"], abs=1e-4)
@@ -150,7 +151,9 @@ def test_the_report_adds_up(frozen):
     assert confusion.sum(1).tolist() == [3, 3, 3]
     assert confusion.diag().sum().item() / 9 == pytest.approx(report["test"]["top1"])
     assert list(report["accuracy_by_class"]) == list(CLASSES)
-    best = max(report["history"], key=train.merit)
+    assert report["photos"] == {"train": 21, "valid": 9, "test": 9}
+    assert (report["batch_size"], report["steps_per_epoch"]) == (8, 3)
+    best = max(report["history"], key=trainer.merit)
     assert (report["best_epoch"], report["valid"]) == (best["epoch"], best["valid"])
     assert (base / "1" / "output" / "learning_curves.png").read_bytes()[:4] == b"\x89PNG"
 
@@ -171,38 +174,31 @@ def test_a_frozen_trunk_is_not_touched(frozen, weights):
     assert all(torch.equal(trained[name], given[name]) for name in trained if not name.startswith("fc."))
 
 
-TINY_NETWORK = """
-import sys
-import train
-from torch import nn
-
-def build_model(architecture, classes, image_size):
-    trunk = [nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten()]
-    return nn.Sequential(*trunk, nn.Linear(32, classes))
-
-if __name__ == "__main__":
-    train.build_model = build_model
-    sys.exit(train.main())
-"""
-
-
-def test_two_processes_train_the_same_network_as_one(photos, run, tmp_path, monkeypatch):
-    """Full training, augmented; without batch-norm, whose statistics are those of a rank's own share."""
-    script = tmp_path / "tiny_network.py"
-    script.write_text(TINY_NETWORK)
-    options = [*TINY, "--threads", "1", "--precision", "fp32", "--epochs", "3", "--learning-rate", "0.01"]
-    folders = ["--data", str(photos), "--model-dir", "two/model", "--output-dir", "two/output"]
-    world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    environment = {**os.environ, **world, "PYTHONPATH": str(TRAIN_SRC)}
-    argv = [sys.executable, str(script), *folders, *options]
-    ranks = [subprocess.Popen(argv, cwd=tmp_path, env=environment | {"RANK": str(rank)}) for rank in range(2)]
-    assert [rank.wait(120) for rank in ranks] == [0, 0]
-    monkeypatch.setattr(train, "build_model", runpy.run_path(str(script))["build_model"])
-    assert run("one", *options) == 0
-    assert_same_weights(tmp_path / "one", tmp_path / "two", rtol=1e-4, atol=1e-5)
-
-
 # -- full training, in this process
+
+
+def test_a_long_epoch_shows_its_progress(run, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(trainer, "PROGRESS_SECONDS", 0.0)
+    assert run("x", "--epochs", 2) == 0
+    log = capsys.readouterr().out
+    lines = [line for line in log.splitlines() if "step_loss=" in line]
+    assert len(lines) == 6
+    assert re.fullmatch(r"epoch=2 step=1/3 global_step=4 step_loss=\d+\.\d{4} photos_per_second=\d+", lines[3])
+    curve = report_of(tmp_path / "x")["step_loss"]
+    assert [step for step, _ in curve] == [1, 2, 3, 4, 5, 6]
+    assert values(log, "train:step_loss") == pytest.approx([loss for _, loss in curve], abs=1e-4)
+    assert len(values(log, "epoch:photos_per_second")) == 2  # of whole epochs only
+
+
+def test_instances_that_train_apart_are_warned_of(run, monkeypatch, capsys):
+    monkeypatch.setenv("SM_HOSTS", '["algo-1", "algo-2"]')
+    monkeypatch.setenv("SM_CURRENT_HOST", "algo-2")
+    assert run("x", "--epochs", 1) == 0
+    log = capsys.readouterr().out
+    assert "WARNING: 2 instances, but algo-2 trains the whole model alone" in log
+    monkeypatch.setenv("SM_HOSTS", '["algo-1"]')
+    assert run("x", "--epochs", 1) == 0
+    assert "WARNING" not in capsys.readouterr().out
 
 
 def test_the_same_seed_gives_the_same_model(run, tmp_path):
@@ -306,7 +302,7 @@ def test_an_error_of_our_own_keeps_its_traceback(run, capsys, monkeypatch):
 
 def stop_after_steps(monkeypatch, steps):
     """As if SIGTERM came after so many steps."""
-    original, done = train.Trainer._step, []
+    original, done = trainer.Trainer._step, []
 
     def step(self, *arguments):
         done.append(1)
@@ -314,29 +310,40 @@ def stop_after_steps(monkeypatch, steps):
             os.kill(os.getpid(), signal.SIGTERM)
         return original(self, *arguments)
 
-    monkeypatch.setattr(train.Trainer, "_step", step)
+    monkeypatch.setattr(trainer.Trainer, "_step", step)
 
 
-@pytest.mark.parametrize("steps", [3, 5])  # an epoch has three: at its end, and in the middle of the next
-@pytest.mark.parametrize("freeze", ["true", "false"])
-def test_a_stopped_and_resumed_run_ends_as_an_unbroken_one(run, tmp_path, monkeypatch, capsys, weights, steps, freeze):
-    arguments = ["--pretrained", weights, "--freeze", freeze, "--epochs", 3]
-    with monkeypatch.context() as patch:
-        stop_after_steps(patch, steps)
-        assert run("stopped", *arguments, "--checkpoint-dir", "checkpoints") == 0
-    report = report_of(tmp_path / "stopped")
-    assert report["test"] is None
-    assert "the test photos stay unseen" in capsys.readouterr().out
-    assert run("resumed", *arguments, "--checkpoint-dir", "checkpoints") == 0
+def test_a_stop_keeps_the_best_model_and_the_test_photos_unseen(run, tmp_path, monkeypatch, capsys):
+    stop_after_steps(monkeypatch, 5)  # an epoch has three
+    assert run("stopped", "--epochs", 3, "--checkpoint-dir", "checkpoints") == 0
     log = capsys.readouterr().out
-    assert f"after 1 epochs and {steps - 3} steps" in log
-    assert len(values(log, "epoch:seconds")) == 2
-    assert run("whole", *arguments) == 0
-    assert_same_weights(tmp_path / "resumed", tmp_path / "whole", rtol=0, atol=0)
-    left, right = (report_of(tmp_path / name) for name in ("resumed", "whole"))
-    for one, other in zip(left["history"], right["history"], strict=True):
-        assert (one["train"], one["valid"]) == (pytest.approx(other["train"]), pytest.approx(other["valid"]))
-    assert left["test"] == right["test"]
+    report = report_of(tmp_path / "stopped")
+    assert (report["best_epoch"], report["test"]) == (1, None)
+    assert "told to stop (SIGTERM): epoch=2 step=2/3 global_step=5, saved as checkpoints/checkpoint-b.pt\n" in log
+    assert "the test photos stay unseen" in log
+
+
+@pytest.mark.parametrize("split", ["valid", "test"])
+def test_a_stop_during_an_evaluation_is_heard(run, tmp_path, monkeypatch, capsys, split):
+    arguments = ["--epochs", 2, "--freeze", "true", "--checkpoint-dir", "checkpoints"]
+    original = train.Classifier.logits if split == "test" else trainer.Trainer._validate
+
+    def stop(self, *given):
+        if split == "test" or self.progress.epoch == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, *given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*((train.Classifier, "logits") if split == "test" else (trainer.Trainer, "_validate")), stop)
+        assert run("x", *arguments) == 0
+    assert report_of(tmp_path / "x")["test"] is None
+    assert len(report_of(tmp_path / "x")["history"]) == (2 if split == "test" else 1)
+    capsys.readouterr()
+    assert run("x", *arguments) == 0
+    log, report = capsys.readouterr().out, report_of(tmp_path / "x")
+    assert f"after {2 if split == 'test' else 1} epochs and {0 if split == 'test' else 3} steps" in log
+    assert len(report["history"]) == 2
+    assert report["test"]["top1"] >= 0
 
 
 def test_a_stop_before_the_first_epoch_is_no_success(run, tmp_path, monkeypatch, capsys):
@@ -362,7 +369,9 @@ def test_a_killed_run_goes_on_from_its_last_epoch(run, photos, tmp_path, capsys)
             if line.startswith("epoch=3 "):
                 job.kill()
     assert run("resumed", "--epochs", 6, "--checkpoint-dir", "checkpoints") == 0
-    assert re.search(r"resumed from checkpoints after [2-5] epochs and 0 steps", capsys.readouterr().out)
+    assert re.search(
+        r"resumed from checkpoints/checkpoint-[ab]\.pt after [2-5] epochs and 0 steps", capsys.readouterr().out
+    )
 
 
 def test_one_process_goes_on_where_two_stopped(frozen, run, weights, capsys):
