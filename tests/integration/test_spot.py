@@ -151,6 +151,19 @@ def test_a_script_that_ends_well_on_sigterm_is_started_again(jobs):
     assert statuses(job) == [*ATTEMPT, "Interrupted", *ATTEMPT, "Uploading", "Completed"]
 
 
+def test_a_job_that_is_stopped_while_it_is_interrupted_ends_with_what_it_has(jobs, tmp_path):
+    gate = Gate(tmp_path)
+    handler = f"def end(*_):\n    {gate.script}\n    sys.exit(0)\n"
+    script = f"import signal, sys\n{handler}signal.signal(signal.SIGTERM, end)\n" + EPOCHS.format(epochs=1)
+    name = create(jobs, spot(jobs, script))
+    gate.wait()  # it has been told to end, and nobody has asked for a stop yet
+    jobs.sagemaker.stop_training_job(TrainingJobName=name)
+    gate.open()
+    job = jobs.end(name)
+    assert statuses(job) == [*ATTEMPT, "Stopping", "Uploading", "Stopped"]
+    assert list(jobs.model(job)) == ["left-by-algo-1-0"]
+
+
 def test_a_host_that_is_killed_while_it_writes_leaves_the_checkpoint_before(jobs):
     jobs.put("spot/killed/model", "good")
     script = """

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import socket
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -203,6 +204,32 @@ def test_output_that_is_not_compressed(jobs):
 
 def test_a_job_that_writes_no_model_has_no_artefacts(jobs):
     assert "ModelArtifacts" not in jobs.run("print('nothing')")
+
+
+def test_hosts_know_each_other_by_their_names(jobs):
+    script = """
+import json, os, socket, time
+config = json.load(open("/opt/ml/input/config/resourceconfig.json"))
+if config["current_host"] == "algo-1":
+    server = socket.create_server(("127.0.0.1", PORT))
+    client, _ = server.accept()
+    print(client.recv(100).decode())
+else:
+    while True:
+        try:
+            client = socket.create_connection(("algo-1", PORT))
+            break
+        except ConnectionRefusedError:
+            time.sleep(0.05)
+    client.sendall(socket.gethostbyname("algo-2").encode())
+"""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    request = jobs.request(script.replace("PORT", str(port)), instances=2)
+    jobs.sagemaker.create_training_job(**request)
+    job = jobs.end(request["TrainingJobName"])
+    assert job["TrainingJobStatus"] == "Completed"
+    assert jobs.lines(job["TrainingJobName"])[1:] == ["127.0.0.1"]
 
 
 # ---- failures ----

@@ -78,8 +78,10 @@ class Container:
         packages = next((self.home / "python").glob("lib/python*/site-packages"))
         # addsitedir also follows the .pth files found there: editable installs keep working.
         lines = [f"import site; site.addsitedir({folder!r})\n" for folder in site.getsitepackages()]
-        shutil.copyfile(Path(__file__).with_name("loopback_store.py"), packages / "_loopback_store.py")
-        (packages / "_image.pth").write_text("".join([*lines, "import _loopback_store\n"]))
+        for name in ("loopback_names", "loopback_store"):
+            shutil.copyfile(Path(__file__).with_name(f"{name}.py"), packages / f"_{name}.py")
+        lines.append("import _loopback_names, _loopback_store; _loopback_names.install()\n")
+        (packages / "_image.pth").write_text("".join(lines))
         for name, module in (("pip", "pip"), ("pip3", "pip"), ("torchrun", "torch.distributed.run"), *commands):
             script = self._bin / name
             script.write_text(f'#!/bin/sh\nexec "{self.python}" -m {module} "$@"\n')

@@ -7,12 +7,15 @@ is around it, here there would be the reader's. The class takes a listening sock
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import re
 import socket
 import sys
 from types import ModuleType
 from typing import Any
 
 TORCH = "torch.distributed"
+LOOPBACK = "127.0.0.1"
+HOST = re.compile(r"algo-[0-9]+")  # torch asks the system's resolver, which does not know a job's hosts
 
 
 class Finder(importlib.abc.MetaPathFinder):
@@ -60,6 +63,7 @@ def _on_loopback(usual: Any) -> Any:
         def __init__(
             self, host_name: str, port: int, world_size: Any = None, is_master: bool = False, *more: Any, **options: Any
         ) -> None:
+            host_name = LOOPBACK if HOST.fullmatch(host_name) else host_name
             listener = _listener(port) if is_master and options.get("master_listen_fd") is None else None
             if listener is None:
                 super().__init__(host_name, port, world_size, is_master, *more, **options)
@@ -74,7 +78,7 @@ def _on_loopback(usual: Any) -> Any:
 def _listener(port: int) -> socket.socket | None:
     """None where the port is this process's own store's already: torch then shares that one."""
     try:
-        return socket.create_server(("127.0.0.1", port), backlog=128)
+        return socket.create_server((LOOPBACK, port), backlog=128)
     except OSError:
         return None
 
