@@ -5,6 +5,7 @@ No window is opened and nothing is drawn twice, since a figure is closed for pyp
 
 from __future__ import annotations
 
+import itertools
 import os
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -18,12 +19,14 @@ from PIL import Image
 
 from helpers.comparison import Run
 from helpers.data import BreedCount, Summary
+from helpers.tuning import objective_as_the_original
 
 # Okabe and Ito's colours, told apart by the colour-blind too, in the order to use them.
 BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, YELLOW, GREY = (
     "#0072B2 #E69F00 #009E73 #D55E00 #56B4E9 #CC79A7 #F0E442 #8C8C8C".split()
 )
 SPLIT_COLOURS = {"train": BLUE, "valid": ORANGE, "test": GREEN}
+SERIES = (BLUE, ORANGE, PURPLE, SKY, GREY)  # green and vermilion are left for good and bad
 WIDTH = 7.5  # inches: a notebook's column
 STYLE = {
     "figure.dpi": 100,
@@ -240,3 +243,87 @@ def interrupted(reports: Mapping[str, Mapping[str, Any]]) -> Figure:
         ax.grid()
         ax.legend(loc="lower left")
     return figure
+
+
+def trials(
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    photos: int,
+    rate: str = "learning-rate",
+    batch: str = "batch-size",
+    objective: str = "loss per photo",
+) -> Figure:
+    """The trials of a tuning job that minimises a mean loss over so many validation photos, and the original's mistake.
+
+    Left: the objective against the learning rate, a colour and a marker for each batch size, the best trial ringed.
+    Right: the same trials ranked by what the original project minimised, with the one it would have chosen on top.
+    """
+    ended = [dict(row, number=number) for number, row in enumerate(rows, 1) if row["objective"] is not None]
+    if not ended:
+        raise ValueError("no trial has a value of the objective")
+    for row in ended:
+        row["original"] = objective_as_the_original(row["objective"] * photos, photos, row[batch])
+    best = min(ended, key=lambda row: row["objective"])
+    ranked = sorted(ended, key=lambda row: (row["original"], row["number"]))
+    sizes = sorted({row[batch] for row in ended})
+    looks = dict(zip(sizes, zip(itertools.cycle(SERIES), itertools.cycle("osD^vP"), strict=False), strict=False))
+    with plt.rc_context(STYLE):
+        figure, (panels,) = new_figure(max(3.2, 1.3 + 0.23 * len(ranked)), 1, 2, width_ratios=[1.1, 1])
+        _draw_objective(panels[0], ended, looks, (rate, batch, objective), (best, ranked[0]))
+        _draw_original(panels[1], ranked, looks, batch, best)
+    return figure
+
+
+def _draw_objective(
+    ax: Any,
+    rows: Sequence[Mapping[str, Any]],
+    looks: Mapping[int, tuple[str, str]],
+    names: tuple[str, str, str],
+    marked: tuple[Mapping[str, Any], Mapping[str, Any]],
+) -> None:
+    rate, batch, objective = names
+    ax.set(xscale="log", xlabel=rate.replace("-", " "), title=f"{objective}, validation photos")
+    ax.margins(0.12, 0.18)
+    for size, (colour, marker) in looks.items():
+        of_size = [row for row in rows if row[batch] == size]
+        rates, values = [row[rate] for row in of_size], [row["objective"] for row in of_size]
+        ax.plot(rates, values, marker, color=colour, ms=6.5, label=str(size))
+    best, chosen = marked
+    _ring(ax, best[rate], best["objective"], GREEN, "best" if best is not chosen else "best, and the original's choice")
+    if best is not chosen:
+        _ring(ax, chosen[rate], chosen["objective"], VERMILION, "the original's choice")
+    # Below the axes, since there may be a trial anywhere inside.
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=4, fontsize=8, handletextpad=0.1).set_title(
+        batch.replace("-", " "), {"size": 8}
+    )
+    ax.grid()
+    ax.set_axisbelow(True)
+
+
+def _ring(ax: Any, x: float, y: float, colour: str, words: str) -> None:
+    """Mark one point, and say why above it; the words stay inside the axes, which are logarithmic in x."""
+    ax.plot([x], [y], "o", mfc="none", mec=colour, mew=2, ms=14)
+    low, high = np.log(ax.get_xlim())
+    share = (np.log(x) - low) / (high - low)
+    aligned = "left" if share < 0.3 else "right" if share > 0.7 else "center"
+    ax.annotate(words, (x, y), (0, 11), textcoords="offset points", ha=aligned, size=8, color=colour)
+
+
+def _draw_original(
+    ax: Any,
+    ranked: Sequence[Mapping[str, Any]],
+    looks: Mapping[int, tuple[str, str]],
+    batch: str,
+    best: Mapping[str, Any],
+) -> None:
+    for place, row in enumerate(ranked):
+        chosen, colour = place == 0, looks[row[batch]][0]
+        ax.barh(-place, row["original"], color=colour, height=0.7, ec=VERMILION if chosen else "none", lw=2)
+        words = f"{row['objective']:.2f} a photo" + (", the best" if row is best else "")
+        ax.annotate(words, (row["original"], -place), (4, -3), textcoords="offset points", size=8)
+    ax.set_yticks([-place for place in range(len(ranked))], [f"trial {row['number']}, {row[batch]}" for row in ranked])
+    ax.set(xlabel="summed loss // number of batches", title="trial, batch size: ranked as the original did")
+    ax.set_xlim(right=1.45 * max(1.0, *(row["original"] for row in ranked)))
+    ax.tick_params(axis="y", length=0)
+    ax.grid(axis="x")
+    ax.set_axisbelow(True)

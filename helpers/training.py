@@ -84,10 +84,53 @@ def start_training(
     ``/opt/ml/checkpoints`` when the script starts, and what the script writes there is kept. A ``requirements.txt`` in
     ``source_dir`` is installed first. Raises ``ValueError`` or ``ClientError`` for what AWS would not take.
     """
+    trainer = make_trainer(
+        cloud,
+        base_job_name,
+        source_dir=source_dir,
+        entry_script=entry_script,
+        role=role,
+        instance_type=instance_type,
+        hyperparameters=hyperparameters,
+        metrics=metrics,
+        instance_count=instance_count,
+        distributed=distributed,
+        spot=spot,
+        checkpoint_uri=checkpoint_uri,
+        max_runtime=max_runtime,
+        max_wait=max_wait,
+        output_path=output_path,
+        image=image,
+        environment=environment,
+    )
+    trainer.train(input_data_config=make_inputs(channels), wait=False, logs=False)
+    return str(trainer._latest_training_job.training_job_name)
+
+
+def make_trainer(
+    cloud: Cloud,
+    base_job_name: str,
+    *,
+    source_dir: Path,
+    entry_script: str,
+    role: str,
+    instance_type: str,
+    hyperparameters: Mapping[str, Any],
+    metrics: Mapping[str, str],
+    instance_count: int = 1,
+    distributed: bool = False,
+    spot: bool = False,
+    checkpoint_uri: str | None = None,
+    max_runtime: int = 3600,
+    max_wait: int | None = None,
+    output_path: str | None = None,
+    image: str | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Any:
+    """The SDK's ModelTrainer with :func:`start_training`'s arguments, not started: for a training or a tuning job."""
     from sagemaker.core.training.configs import (
         CheckpointConfig,
         Compute,
-        InputData,
         MetricDefinition,
         OutputDataConfig,
         SourceCode,
@@ -99,7 +142,7 @@ def start_training(
 
     requirements = "requirements.txt" if (source_dir / "requirements.txt").is_file() else None
     wait = {"max_wait_time_in_seconds": max_wait or 2 * max_runtime} if spot else {}
-    trainer = ModelTrainer(
+    return ModelTrainer(
         sagemaker_session=cloud.sagemaker_session,
         base_job_name=base_job_name,
         role=role,
@@ -121,9 +164,13 @@ def start_training(
         environment=dict(environment or {}),
         tags=[Tag(key=key, value=value) for key, value in cloud.settings.tags.items()],
     ).with_metric_definitions([MetricDefinition(name=name, regex=regex) for name, regex in metrics.items()])
-    inputs = [InputData(channel_name=name, data_source=uri) for name, uri in channels.items()]
-    trainer.train(input_data_config=inputs, wait=False, logs=False)
-    return str(trainer._latest_training_job.training_job_name)
+
+
+def make_inputs(channels: Mapping[str, str]) -> list[Any]:
+    """The SDK's form of S3 addresses by channel name."""
+    from sagemaker.core.training.configs import InputData
+
+    return [InputData(channel_name=name, data_source=uri) for name, uri in channels.items()]
 
 
 def latest_job(cloud: Cloud, base_job_name: str, status: str = "Completed") -> str:
