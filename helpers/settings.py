@@ -92,8 +92,8 @@ class Settings(BaseSettings):
 
     @property
     def tuning_job_name(self) -> str:
-        """Prefix of the names of tuning jobs, and so of their trials."""
-        return f"{self.project}-tune"
+        """Prefix of the names of tuning jobs, and so of their trials'; AWS allows tuning jobs but 32 characters."""
+        return f"{self.project[:14].rstrip('-')}-tune"
 
     @property
     def notebook_instance_name(self) -> str:

@@ -240,8 +240,10 @@ def objective_as_the_original(sum_loss: float, photos: int, batch_size: int) -> 
 
 
 def _trials(cloud: Cloud, name: str) -> list[dict[str, Any]]:
-    pages = cloud.client("sagemaker").get_paginator("list_training_jobs_for_hyper_parameter_tuning_job").paginate(
-        HyperParameterTuningJobName=name, SortBy="CreationTime", SortOrder="Ascending"
+    pages = (
+        cloud.client("sagemaker")
+        .get_paginator("list_training_jobs_for_hyper_parameter_tuning_job")
+        .paginate(HyperParameterTuningJobName=name, SortBy="CreationTime", SortOrder="Ascending")
     )
     return [trial for page in pages for trial in page["TrainingJobSummaries"]]
 
