@@ -280,3 +280,44 @@ def test_metrics_survive_kill_9(fresh_aws):
         cloudwatch, "Dogs", now - 10 * MINUTE, EndTime=now + MINUTE, Period=900, Statistics=["SampleCount", "Sum"]
     )
     assert (point["Sum"], point["SampleCount"], point["Unit"]) == (3, 1, "Count")
+
+
+def test_metric_math_over_other_queries(cloudwatch, namespace, noon):
+    for minute, (barks, naps) in enumerate([(1, 10), (2, None), (4, 20)]):
+        for name, value in (("Barks", barks), ("Naps", naps)):
+            if value is not None:
+                point = {"MetricName": name, "Timestamp": noon + minute * MINUTE, "Value": value}
+                cloudwatch.put_metric_data(Namespace=namespace, MetricData=[point])
+    barks, naps = query(namespace, ReturnData=False), {**query(namespace), "Id": "m2", "ReturnData": False}
+    naps["MetricStat"]["Metric"]["MetricName"] = "Naps"
+
+    def calculated(expression: str) -> list[list[float]]:
+        asked = {"Id": "e1", "Expression": expression}
+        found = data(cloudwatch, noon, barks, naps, asked, ScanBy="TimestampAscending", minutes=3)
+        return [result["Values"] for result in found]
+
+    assert calculated("100 * m1 / m2") == [[10.0, 20.0]]
+    assert calculated("FILL(m2, 0) + m1") == [[11.0, 2.0, 24.0]]
+    assert calculated("RATE(m1)") == [[1 / 60, 2 / 60]]
+    assert calculated("[m1, m2]") == [[1.0, 2.0, 4.0], [10.0, 20.0]]
+    assert calculated("IF(m1 > 1, m1)") == [[2.0, 4.0]]
+    twice = {"Id": "e2", "Expression": "e1 * 2", "Label": "twice"}
+    [first, second] = data(cloudwatch, noon, barks, {"Id": "e1", "Expression": "m1 + 1"}, twice, minutes=3)
+    assert (first["Label"], second["Label"], second["Values"]) == ("e1", "twice", [10.0, 6.0, 4.0])
+
+
+@pytest.mark.parametrize(
+    ("expression", "code", "message"),
+    [
+        ("m1 +", "ValidationError", "Error in expression 'e1': Invalid syntax"),
+        ("m1 + m9", "ValidationError", "'m9' is not the id"),
+        ("e1 + 1", "ValidationError", "'e1' depends on itself"),
+        ("AVG(m1)", "ValidationError", "not a time series"),
+        ("m1.values", "ValidationError", "no part of metric math"),
+        ("SEARCH('Barks', 'Sum')", "NotImplemented", "SEARCH in metric math"),
+    ],
+)
+def test_a_wrong_expression_is_refused(cloudwatch, namespace, noon, expression, code, message):
+    with pytest.raises(ClientError, match=message) as caught:
+        data(cloudwatch, noon, query(namespace), {"Id": "e1", "Expression": expression})
+    assert caught.value.response["Error"]["Code"] == code

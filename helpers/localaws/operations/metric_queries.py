@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
-from ..engines.cloudwatch import Datapoint, metric, statistics
-from ..engines.cloudwatch.metrics import begin
+import numpy as np
+
+from ..engines.cloudwatch import Datapoint, statistics
+from ..engines.cloudwatch.expressions import ExpressionError, Grid, Unsupported
+from ..engines.cloudwatch.queries import Evaluation, literal_grid
 from ..errors import NotImplementedHere, refuse
 from ..gateway import Params, Request, operation
 from .metrics import check_period, check_range
@@ -22,27 +26,41 @@ def get_metric_data(request: Request, params: Params) -> Params:
     """The data of every query whose ``ReturnData`` is not false, newest first unless asked otherwise."""
     start, end = params["StartTime"].timestamp(), params["EndTime"].timestamp()
     check_range(start, end, "ValidationError")
-    queries = params["MetricDataQueries"]
+    queries, now = params["MetricDataQueries"], request.cloud.metrics.now()
     check_queries(queries)
     size = params.get("MaxDatapoints", MAX_DATAPOINTS)
     if not 1 <= size <= MAX_DATAPOINTS:
         refuse("ValidationError", f"The parameter MaxDatapoints must be between 1 and {MAX_DATAPOINTS}.")
-    results = [_measure(request, query, start, end) for query in queries if query.get("ReturnData", True)]
+    evaluation = evaluate(request, queries, lambda period: literal_grid(start, end, period, now))
+    shown = [query for query in queries if query.get("ReturnData", True)]
+    results = [result for query in shown for result in _results(query, evaluation)]
     if params.get("ScanBy") != "TimestampAscending":
         results = [(query_id, label, points[::-1]) for query_id, label, points in results]
     return _page(results, params.get("NextToken"), size)
 
 
-def _measure(request: Request, query: Params, start: float, end: float) -> tuple[str, str, list[Datapoint]]:
-    if "Expression" in query:
-        raise NotImplementedHere("metric math (cloudwatch:GetMetricData)")
-    stat, metrics = query["MetricStat"], request.cloud.metrics
-    named, period = stat["Metric"], stat["Period"]
-    dimensions = {one["Name"]: one["Value"] for one in named.get("Dimensions") or []}
-    of = metric(request.region, named.get("Namespace", ""), named.get("MetricName", ""), dimensions)
-    origin = begin(start, period, metrics.now())
-    points = metrics.measure(metrics.periods(of, period, origin, end, stat.get("Unit")), stat["Stat"], origin, period)
-    return query["Id"], query.get("Label", of.name), points
+def evaluate(request: Request, queries: list[Params], grid_of: Callable[[float], Grid]) -> Evaluation:
+    """Everything the queries ask for; refuses expressions that CloudWatch would not take."""
+    evaluation = Evaluation(request.cloud.metrics, request.region, queries, grid_of, literal=True)
+    for query in queries:
+        try:
+            evaluation.check(query["Id"])
+        except Unsupported as error:
+            raise NotImplementedHere(f"{error} in metric math") from error
+        except ExpressionError as error:
+            refuse("ValidationError", f"Error in expression '{query['Id']}': {error}")
+    return evaluation
+
+
+def _results(query: Params, evaluation: Evaluation) -> Iterator[tuple[str, str, list[Datapoint]]]:
+    """A query's series, by label: one, or those of an expression that gives several."""
+    found = evaluation.value(query["Id"])
+    for series in found if isinstance(found, list) else [evaluation.series(query["Id"])[0]]:
+        label = query.get("Label", series.label if "MetricStat" in query else query["Id"])
+        known = ~np.isnan(series.values)
+        times, values = series.grid.times()[known].tolist(), series.values[known].tolist()
+        points = [Datapoint(at, value) for at, value in zip(times, values, strict=True)]
+        yield query["Id"], f"{label} {series.label}" if isinstance(found, list) else label, points
 
 
 def check_queries(queries: list[Params]) -> None:
