@@ -11,7 +11,7 @@ from typing import Any
 from .credentials import Credentials, administrator
 from .engines.autoscaling.engine import AutoScaling
 from .engines.clock import Clock
-from .engines.cloudwatch import Metrics
+from .engines.cloudwatch import Alarms, Metrics
 from .engines.functions import FunctionsEngine
 from .engines.hosting import HostingEngine
 from .engines.instances import InstancesEngine
@@ -49,6 +49,7 @@ class Cloud:
         self.objects = Objects(self.records)
         self.metrics = Metrics(folder / "metrics.sqlite")
         self.monitoring = Monitoring(self.records, self.metrics)
+        self.alarms = Alarms(self)
         self.credentials = Credentials(self.records, url)
         self.processes = Processes(self.identity)
         self.training = TrainingEngine(self)
@@ -70,10 +71,12 @@ class Cloud:
         self.functions.recover()
         self.instances.recover()
         self.autoscaling.start()
+        self.alarms.start()
 
     def close(self) -> None:
         """End every process, save every record. What was running is taken up by the next start."""
-        for engine in (self.autoscaling, self.instances, self.functions, self.hosting, self.tuning, self.training):
+        engines = (self.instances, self.functions, self.hosting, self.tuning, self.training)
+        for engine in (self.alarms, self.autoscaling, *engines):
             engine.close()
         self.processes.end_all()
         self.metrics.close()

@@ -61,6 +61,7 @@ EXCEPT: dict[str, frozenset[str]] = {
 }
 GLOBAL = frozenset({"s3", "iam", "sts"})
 GROWING = frozenset({"logs"})
+LOCK_TYPE = type(threading.RLock())
 READS = ("Get", "List", "Head", "Describe", "Filter", "Scan", "Query", "BatchGet")
 OBJECT_CHANGES = frozenset(
     "PutObject CopyObject CompleteMultipartUpload DeleteObject PutObjectTagging DeleteObjectTagging PutObjectAcl "
@@ -256,6 +257,10 @@ class _Pickler(pickle.Pickler):
 
     def persistent_id(self, value: Any) -> str | None:
         return str(value.arn) if isinstance(value, AWSManagedPolicy) else None
+
+    def reducer_override(self, value: Any) -> Any:
+        """Locks (SQS's queues have one each) are written as new ones: whoever held them is gone when they are read."""
+        return (threading.RLock, ()) if isinstance(value, LOCK_TYPE) else NotImplemented
 
 
 class _Unpickler(pickle.Unpickler):

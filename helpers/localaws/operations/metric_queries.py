@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -14,7 +13,7 @@ from ..engines.cloudwatch.expressions import ExpressionError, Grid, Unsupported
 from ..engines.cloudwatch.queries import Evaluation, literal_grid
 from ..errors import NotImplementedHere, refuse
 from ..gateway import Params, Request, operation
-from .metrics import check_period, check_range
+from .metrics import check_period, check_range, offset, token
 
 MAX_QUERIES = 500
 MAX_DATAPOINTS = 100_800
@@ -56,7 +55,7 @@ def _results(query: Params, evaluation: Evaluation) -> Iterator[tuple[str, str, 
     """A query's series, by label: one, or those of an expression that gives several."""
     found = evaluation.value(query["Id"])
     for series in found if isinstance(found, list) else [evaluation.series(query["Id"])[0]]:
-        label = query.get("Label", series.label if "MetricStat" in query else query["Id"])
+        label: str = query.get("Label") or (series.label if "MetricStat" in query else query["Id"])
         known = ~np.isnan(series.values)
         times, values = series.grid.times()[known].tolist(), series.values[known].tolist()
         points = [Datapoint(at, value) for at, value in zip(times, values, strict=True)]
@@ -96,15 +95,15 @@ def _check_query(query: Params, where: str) -> None:
             )
 
 
-def _page(results: list[tuple[str, str, list[Datapoint]]], token: str | None, size: int) -> Params:
+def _page(results: list[tuple[str, str, list[Datapoint]]], given: str | None, size: int) -> Params:
     """``size`` data points in the order of the results, from where the page before ended."""
-    skipped = _offset(token)
+    skipped = offset(given, "InvalidNextToken")
     left, total, shown = size, 0, []
     for query_id, label, points in results:
         first = max(0, skipped - total)
         part = points[first : first + left]
         left, total = left - len(part), total + len(points)
-        if part or not token:
+        if part or not given:
             shown.append(
                 {
                     "Id": query_id,
@@ -115,15 +114,4 @@ def _page(results: list[tuple[str, str, list[Datapoint]]], token: str | None, si
                 }
             )
     following = skipped + size
-    return {"MetricDataResults": shown, "Messages": [], "NextToken": _token(following) if following < total else None}
-
-
-def _token(offset: int) -> str:
-    return base64.urlsafe_b64encode(str(offset).encode()).decode()
-
-
-def _offset(token: str | None) -> int:
-    try:
-        return int(base64.urlsafe_b64decode(token)) if token else 0
-    except ValueError:
-        refuse("InvalidNextToken", "The value for parameter NextToken is invalid.")
+    return {"MetricDataResults": shown, "Messages": [], "NextToken": token(following) if following < total else None}

@@ -164,9 +164,9 @@ def list_metrics(request: Request, params: Params) -> Params:
     found = sorted(
         one for one, newest in request.cloud.metrics.list(request.region) if newest >= since and _is_asked(one, params)
     )
-    start = _offset(params.get("NextToken"))
+    start = offset(params.get("NextToken"), "InvalidParameterValue")
     shown = islice(found, start, start + LIST_PAGE)
-    following = _token(start + LIST_PAGE) if len(found) > start + LIST_PAGE else None
+    following = token(start + LIST_PAGE) if len(found) > start + LIST_PAGE else None
     return {"Metrics": [shape(one) for one in shown], "NextToken": following}
 
 
@@ -204,12 +204,14 @@ def _named(given: Params) -> dict[str, str]:
     return {one["Name"]: one["Value"] for one in given.get("Dimensions") or []}
 
 
-def _token(offset: int) -> str:
-    return base64.urlsafe_b64encode(str(offset).encode()).decode()
+def token(position: int) -> str:
+    """The NextToken of a page that begins there."""
+    return base64.urlsafe_b64encode(str(position).encode()).decode()
 
 
-def _offset(token: str | None) -> int:
+def offset(given: str | None, code: str) -> int:
+    """Where the page of a NextToken begins; refuses, with ``code``, what is no token."""
     try:
-        return int(base64.urlsafe_b64decode(token)) if token else 0
+        return int(base64.urlsafe_b64decode(given)) if given else 0
     except ValueError:
-        refuse("InvalidParameterValue", "The value for parameter NextToken is invalid.")
+        refuse(code, "The value for parameter NextToken is invalid.")

@@ -333,7 +333,13 @@ def _if(condition: Value, then: Value, otherwise: Value = float("nan")) -> Value
 
 
 def _sort(value: Value, by: Value, order: Value, most: Value = float("inf")) -> Value:
-    reduce = {"AVG": np.nanmean, "MIN": np.nanmin, "MAX": np.nanmax, "SUM": np.nansum}.get(_text(by))
+    reductions: dict[str, Callable[..., Any]] = {
+        "AVG": np.nanmean,
+        "MIN": np.nanmin,
+        "MAX": np.nanmax,
+        "SUM": np.nansum,
+    }
+    reduce = reductions.get(_text(by))
     if reduce is None or order not in ("ASC", "DESC"):
         raise ExpressionError("SORT takes AVG, MIN, MAX or SUM, then ASC or DESC")
     full = [one for one in _as_list(value) if not np.isnan(one.values).all()]
