@@ -73,16 +73,11 @@ class PriceList:
         return self._managed_spot(instance_type)
 
     def _managed_spot(self, instance_type: str) -> Price:
-        """SageMaker publishes no spot price: take the share of the on-demand price that EC2's spot price is."""
-        on_demand, size = self.instance("training", instance_type), instance_type.removeprefix("ml.")
+        """SageMaker publishes no spot price: take EC2's of the same size, which is what its savings have come to."""
+        size = instance_type.removeprefix("ml.")
         spot = self.of(EC2, f"{SPOT}{size}")
-        share = spot.usd / self.of(EC2, f"BoxUsage:{size}").usd
-        return replace(
-            on_demand,
-            usage_type=f"Train:{instance_type} (spot)",
-            usd=on_demand.usd * share,
-            source=f"derived: {share:.0%} of on-demand, as EC2's {size} ({spot.source})",
-        )
+        named = f"Train:{instance_type} (spot)"
+        return replace(spot, usage_type=named, source=f"derived from EC2's {size}: {spot.source}")
 
 
 # ---- the snapshot ----

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +30,11 @@ SERVICES = {
     "sagemaker": "Amazon SageMaker",
 }
 LAMBDA_CONCURRENCY = "L-B99A9384"
+# EC2's quotas in vCPUs, on demand and on spot, by the families that share them.
+BUCKETS = {
+    "a c d h i im is m r t z": ("L-1216C47A", "L-34B43A08"),
+    "g gr vt": ("L-DB2E81BA", "L-3819A6DF"),
+}
 # Of an instance type that the catalogue does not name.
 OTHER_INSTANCES = 20
 # AWS decides most small requests by itself, within minutes.
@@ -51,6 +57,12 @@ class Quota:
 def catalogue() -> dict[str, Quota]:
     """The quotas that are known here, by code."""
     return {row["code"]: Quota(**row) for row in json.loads(CATALOGUE.read_text())}
+
+
+def bucket(instance_type: str) -> str | None:
+    """The families of EC2 instances that share a quota with this type; None where it has none here."""
+    family = re.split(r"\d", instance_type, maxsplit=1)[0]
+    return next((families for families in BUCKETS if family in families.split()), None)
 
 
 class Quotas:
@@ -96,6 +108,21 @@ class Quotas:
                 "increase for this quota. If AWS Service Quotas is not available, contact AWS support to request an "
                 "increase for this quota.",
             )
+
+    def check_vcpus(self, region: str, families: str, spot: bool, wanted: int, used: int) -> None:
+        """Raise EC2's error where ``wanted`` more vCPUs, of a bucket that :func:`bucket` names, are above the quota."""
+        code = BUCKETS[families][spot]
+        limit = int(self.value(region, code))
+        if used + wanted <= limit:
+            return
+        if spot:
+            refuse("MaxSpotInstanceCountExceeded", "Max spot instance count exceeded")
+        refuse(
+            "VcpuLimitExceeded",
+            f"You have requested more vCPU capacity than your current vCPU limit of {limit} allows for the instance "
+            "bucket that the specified instance type belongs to. Please visit "
+            "http://aws.amazon.com/contact-us/ec2-request to request an adjustment to this limit.",
+        )
 
     # ---- requests ----
 

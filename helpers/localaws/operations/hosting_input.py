@@ -14,7 +14,6 @@ from ..gateway import Params, Request
 from ..objects import S3Uri
 from .not_done import refuse_not_done
 
-MAX_INSTANCES = 20
 RAY_SERVE = re.compile(r"(^|.*/)ray:serve-ml-sagemaker-[A-Za-z0-9._-]+")
 RUNS = (
     "It runs the SageMaker Ray Serve images, …/ray:serve-ml-sagemaker-… (image_uris.retrieve('ray-serve', …)), on this "
@@ -170,18 +169,7 @@ def check_limits(request: Request, variants: list[Params]) -> None:
         kind = variant["InstanceType"]
         wanted[kind] = wanted.get(kind, 0) + variant["InitialInstanceCount"]
     for kind, count in wanted.items():
-        _check_limit(kind, count, _in_use(request, kind))
-
-
-def _check_limit(kind: str, wanted: int, used: int) -> None:
-    if used + wanted > MAX_INSTANCES:
-        refuse(
-            "ResourceLimitExceeded",
-            f"The account-level service limit '{kind} for endpoint usage' is {MAX_INSTANCES} Instances, with current "
-            f"utilization of {used} Instances and a request delta of {wanted} Instances. Please use AWS Service Quotas "
-            "to request an increase for this quota. If AWS Service Quotas is not available, contact AWS support to "
-            "request an increase for this quota.",
-        )
+        request.cloud.quotas.check_instances(request.region, kind, "endpoint", count, _in_use(request, kind))
 
 
 def _in_use(request: Request, kind: str) -> int:

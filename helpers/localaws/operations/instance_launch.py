@@ -15,9 +15,10 @@ from typing import Any
 
 from ..engines.instances import images
 from ..engines.instances.instance import check_user_data
-from ..engines.instances.types import architectures
+from ..engines.instances.types import architectures, vcpus
 from ..errors import AwsError, NotImplementedHere, refuse
 from ..gateway import Params, Request
+from ..quotas import bucket
 from .spot_requests import fulfil
 
 TOKENS = "ec2-client-token"
@@ -45,6 +46,7 @@ def launch(request: Request, params: Params) -> Any:
             return earlier
         images.register(backend)
         arguments = _arguments(request, backend, params)
+        _check_quota(request, backend, arguments)
         if params.get("DryRun"):
             raise AwsError("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", 412)
         reservation = _record(request, backend, params, arguments)
@@ -116,6 +118,22 @@ def _arguments(request: Request, backend: Any, params: Params) -> dict[str, Any]
         "spot": _market(params.get("InstanceMarketOptions")),
         "tags": _tags(params),
     }
+
+
+def _check_quota(request: Request, backend: Any, given: Params) -> None:
+    """The vCPUs of what runs already, on demand or on spot, and of what is to start."""
+    families, spot = bucket(given["instance_type"]), given["spot"] is not None
+    if families is None:
+        return
+    used = sum(
+        vcpus(one.instance_type)
+        for one in backend.all_instances()
+        if one.state in ("pending", "running")
+        and bucket(one.instance_type) == families
+        and (one.lifecycle == "spot") == spot
+    )
+    wanted = given["count"] * vcpus(given["instance_type"])
+    request.cloud.quotas.check_vcpus(request.region, families, spot, wanted, used)
 
 
 def _image(backend: Any, params: Params) -> Any:

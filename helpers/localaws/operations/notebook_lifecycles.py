@@ -85,7 +85,7 @@ def list_all(request: Request, params: Params) -> Params:
         for one in request.cloud.store.table(LIFECYCLES).list(request.region)
         if params.get("NameContains", "") in one["NotebookInstanceLifecycleConfigName"] and is_of_time(one, params)
     ]
-    by = params.get("SortBy", "CreationTime")
+    by = str(params.get("SortBy", "CreationTime"))
     found.sort(key=lambda one: one[KEYS.get(by, by)], reverse=params.get("SortOrder") == "Descending")
     size = params.get("MaxResults", PAGE)
     shown, token = page(found, "NotebookInstanceLifecycleConfigName", params.get("NextToken"), size)

@@ -12,7 +12,9 @@ from ..engines import channels
 from ..engines.channels import DataError
 from ..engines.container import ML
 from ..engines.metrics import compiled
+from ..engines.training import TABLE
 from ..engines.training_host import CHECKPOINTS, has_toolkit
+from ..engines.transitions import RUNNING
 from ..errors import NotImplementedHere, refuse
 from ..gateway import Params, Request
 from ..objects import S3Uri
@@ -71,6 +73,7 @@ def check(request: Request, params: Params) -> None:
     _check_output(request, params)
     _check_checkpoints(request, params)
     _check_channels(request, params)
+    _check_quota(request, params)
 
 
 def _check_image(params: Params) -> None:
@@ -107,6 +110,20 @@ def _check_resources(params: Params) -> None:
             f"Instances, with current utilization of 0 Instances and a request delta of {count} Instances. Please use "
             "AWS Service Quotas to request an increase for this quota.",
         )
+
+
+def _check_quota(request: Request, params: Params) -> None:
+    """Instances of this type that train already, on demand or on spot, and these."""
+    kind, spot = params["ResourceConfig"]["InstanceType"], bool(params.get("EnableManagedSpotTraining"))
+    used = sum(
+        job["ResourceConfig"]["InstanceCount"]
+        for job in request.cloud.store.table(TABLE).list(request.region)
+        if job["TrainingJobStatus"] in RUNNING
+        and job["ResourceConfig"]["InstanceType"] == kind
+        and bool(job.get("EnableManagedSpotTraining")) == spot
+    )
+    use, wanted = "spot training job" if spot else "training job", params["ResourceConfig"]["InstanceCount"]
+    request.cloud.quotas.check_instances(request.region, kind, use, wanted, used)
 
 
 def _check_times(params: Params) -> None:
