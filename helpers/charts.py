@@ -319,11 +319,11 @@ def _draw_original(
     for place, row in enumerate(ranked):
         chosen, colour = place == 0, looks[row[batch]][0]
         ax.barh(-place, row["original"], color=colour, height=0.7, ec=VERMILION if chosen else "none", lw=2)
-        words = f"{row['objective']:.2f} a photo" + (", the best" if row is best else "")
+        words = f"{row['objective']:.3f} a photo" + (", the best" if row is best else "")
         ax.annotate(words, (row["original"], -place), (4, -3), textcoords="offset points", size=8)
     ax.set_yticks([-place for place in range(len(ranked))], [f"trial {row['number']}, {row[batch]}" for row in ranked])
     ax.set(xlabel="summed loss // number of batches", title="trial, batch size: ranked as the original did")
-    ax.set_xlim(right=1.45 * max(1.0, *(row["original"] for row in ranked)))
+    ax.set_xlim(right=1.65 * max(1.0, *(row["original"] for row in ranked)))
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="x")
     ax.set_axisbelow(True)

@@ -148,6 +148,31 @@ def test_a_grid_tries_every_combination_once(jobs):
     assert ended["BestTrainingJob"]["TunedHyperParameters"] == {"kind": "good", "layers": "1"}
 
 
+EPOCHS = """
+import argparse, signal
+parser = argparse.ArgumentParser()
+parser.add_argument("--lr", type=float)
+lr = parser.parse_args().lr
+for epoch in range(3):
+    print(f"loss={lr + 1 / (1 + epoch):.6f}", flush=True)
+signal.pause()
+"""
+
+
+def test_hyperband_stops_trials_that_have_had_their_epochs(jobs):
+    """The script itself never ends."""
+    request = jobs.tuning_request(
+        EPOCHS,
+        Strategy="Hyperband",
+        StrategyConfig={"HyperbandStrategyConfig": {"MinResource": 1, "MaxResource": 3}},
+        ResourceLimits={"MaxNumberOfTrainingJobs": 2, "MaxParallelTrainingJobs": 2},
+    )
+    ended = jobs.tuned(request)
+    assert ended["HyperParameterTuningJobStatus"] == "Completed"
+    assert ended["TrainingJobStatusCounters"]["Stopped"] == 2
+    assert ended["ObjectiveStatusCounters"]["Succeeded"] == 2
+
+
 WAITING = """
 import argparse, signal, sys
 parser = argparse.ArgumentParser()

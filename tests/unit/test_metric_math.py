@@ -123,8 +123,10 @@ def test_what_is_not_imitated_is_refused_by_name():
 NUMBERS = st.integers(0, 99).map(str)
 ARITHMETIC = st.recursive(
     NUMBERS | st.sampled_from(["m1", "m2", "in"]),
-    lambda inner: st.tuples(inner, st.sampled_from("+-*/"), inner).map(lambda t: f"({t[0]} {t[1]} {t[2]})")
-    | inner.map(lambda one: f"(-{one})"),
+    lambda inner: (
+        st.tuples(inner, st.sampled_from("+-*/"), inner).map(lambda t: f"({t[0]} {t[1]} {t[2]})")
+        | inner.map(lambda one: f"(-{one})")
+    ),
     max_leaves=12,
 )
 

@@ -57,7 +57,7 @@ def test_the_figure_shows_both_rankings():
     assert widths == sorted(widths)
     assert "best" in words(figure)
     assert "the original's choice" in words(figure)
-    assert "0.90 a photo, the best" in words(figure)
+    assert "0.900 a photo, the best" in words(figure)
 
 
 def test_where_both_agree_one_ring_says_so():

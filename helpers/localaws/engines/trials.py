@@ -35,8 +35,9 @@ def final_value(trial: Document, metric: str) -> float | None:
 
 def of(table: Table, region: str, tuning_job: Document) -> list[Document]:
     """A tuning job's training jobs, by name, which is the order they were made in."""
-    arn = tuning_job["HyperParameterTuningJobArn"]
-    return [trial for trial in table.list(region) if trial.get("TuningJobArn") == arn]
+    arn, made = tuning_job["HyperParameterTuningJobArn"], tuning_job["CreationTime"]
+    # A deleted tuning job of the same name leaves its trials, which are none of this one's.
+    return [trial for trial in table.list(region) if trial.get("TuningJobArn") == arn and trial["CreationTime"] >= made]
 
 
 def summary(tuning_job: Document, trial: Document) -> Document:
