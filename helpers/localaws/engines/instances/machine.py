@@ -74,8 +74,8 @@ for word in "$@"; do
   if [ -z "$action" ]; then action=$word; continue; fi
   case "$action" in install|reinstall|upgrade|update) ;; *) continue ;; esac
   case "$word" in
-    python3|python3-*|python3.*|pip|pip3) found=yes ;;
-    awscli|awscli-2|awscli2) found=yes ;;
+    python3-pip|python3.*-pip) found=$(command -v "${word%-pip}" || true) ;;
+    awscli*) found=$(command -v aws || true) ;;
     *) found=$(command -v "${word%%-[0-9]*}" || true) ;;
   esac
   if [ -n "$found" ]; then echo "[localaws] $name: $word is already provided by this machine"
@@ -114,6 +114,8 @@ class Machine:
         container.make_python()
         for folder in (*OWN_FOLDERS, "/usr/local/bin"):
             (self.root / folder[1:]).mkdir(parents=True, exist_ok=True)
+        (self.root / "var/lib/cloud/data").mkdir()
+        (self.root / "var/lib/cloud/data/instance-id").write_text(f"{self.folder.name}\n")
         if image is not None and image.deep_learning:
             (self.root / "opt" / "pytorch").symlink_to(self.root / "python")
         texts = {
