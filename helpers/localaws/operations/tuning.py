@@ -9,7 +9,7 @@ from typing import Any
 from ..engines import training as training_engine
 from ..engines import trials
 from ..engines.metrics import Watch
-from ..engines.search import Values, make_search
+from ..engines.search import Search, Values, make_search
 from ..engines.tuning import TABLE
 from ..errors import refuse
 from ..gateway import Params, Request, operation
@@ -42,13 +42,19 @@ def create_tuning_job(request: Request, params: Params) -> Params:
     parents = [_job(request, parent) for parent in _parents(params)]
     check(request, params, parents)
     document = _describe_new(params, arn, request.cloud.clock.now())
+    search = _search(request, document, parents)
     try:
         table.insert(request.region, name, document)
     except Exists:
         _refuse_duplicate(arn)
     if params.get("Tags"):
         request.cloud.tags.add(arn, from_list(params["Tags"]))
-    _start(request, document, params.get("Tags", []), parents)
+
+    def launch(trial: str, values: Values, watch: Watch) -> None:
+        given = trial_request(document, trial, values, params.get("Tags", []))
+        training.create(request, given, watch, TuningJobArn=arn)
+
+    request.cloud.tuning.start(request.region, document, search, launch)
     return {"HyperParameterTuningJobArn": arn}
 
 
@@ -120,9 +126,9 @@ def list_trials(request: Request, params: Params) -> Params:
 # ---- starting ----
 
 
-def _start(request: Request, document: Document, tags: list[dict[str, str]], parents: list[Document]) -> None:
+def _search(request: Request, document: Document, parents: list[Document]) -> Search:
     config = document["HyperParameterTuningJobConfig"]
-    search = make_search(
+    return make_search(
         config["Strategy"],
         ranges_of(config["ParameterRanges"]),
         maximise=trials.objective(document)[1],
@@ -130,12 +136,6 @@ def _start(request: Request, document: Document, tags: list[dict[str, str]], par
         known=_known(request, parents),
         resource=resource_of(document),
     )
-
-    def launch(name: str, values: Values, watch: Watch) -> None:
-        arn = document["HyperParameterTuningJobArn"]
-        training.create(request, trial_request(document, name, values, tags), watch, TuningJobArn=arn)
-
-    request.cloud.tuning.start(request.region, document, search, launch)
 
 
 def _known(request: Request, parents: list[Document]) -> Iterator[tuple[dict[str, str], float]]:
