@@ -137,7 +137,7 @@ class Result:
         ]
 
     def windows(self, seconds: float = 5.0) -> list[dict[str, Any]]:
-        """A row for every ``seconds`` of the run, with its time ``at`` (Unix seconds) and the offered level; for charts."""
+        """For charts: a row for every ``seconds`` of the run, with its time ``at`` (Unix seconds) and the level."""
         rows, ends = [], np.cumsum([step.seconds for step in self.steps])
         for start in np.arange(0.0, max(self.lasted, seconds), seconds):
             chosen = (self.at >= start) & (self.at < start + seconds)
@@ -162,7 +162,7 @@ def run(requests: Requests, steps: Sequence[Step], *, open_loop: bool = False, c
 def start(
     requests: Requests, steps: Sequence[Step], *, open_loop: bool = False, count: int | None = None
 ) -> Future[Result]:
-    """As :func:`run`, in the background: a notebook has an event loop of its own, and something to look at meanwhile."""
+    """As :func:`run`, in the background: a notebook has an event loop of its own, and other things to look at."""
     future: Future[Result] = Future()
     sender = _Sender(requests, list(steps), count)
     running = sender.open_loop if open_loop else sender.closed_loop
@@ -232,7 +232,8 @@ class _Sender:
                 await room.acquire()
                 task = asyncio.create_task(self._ask(session, number, float(due)))
                 outstanding.add(task)
-                task.add_done_callback(lambda done: (outstanding.discard(done), room.release()))
+                task.add_done_callback(outstanding.discard)
+                task.add_done_callback(lambda _: room.release())
             begin += step.seconds
         await asyncio.gather(*outstanding)
 

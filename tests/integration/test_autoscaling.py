@@ -126,6 +126,41 @@ def test_bounds_are_enforced(hosting: Hosting, served: str, scaling: Scaling) ->
     assert scaling.activities()[0]["Cause"] == "maximum capacity was set to 1"
 
 
+def test_steps_follow_an_alarm_of_ones_own(hosting: Hosting, served: str, scaling: Scaling) -> None:
+    arn = scaling.client.put_scaling_policy(
+        **scaling.target,
+        PolicyName="steps",
+        PolicyType="StepScaling",
+        StepScalingPolicyConfiguration={
+            "AdjustmentType": "ChangeInCapacity",
+            "StepAdjustments": [{"MetricIntervalLowerBound": 0, "ScalingAdjustment": 1}],
+        },
+    )["PolicyARN"]
+    metric = {"Namespace": "Mine", "MetricName": f"queue-{served}"}
+    hosting.cloudwatch.put_metric_alarm(
+        AlarmName=f"long-queue-{served}",
+        **metric,
+        Statistic="Average",
+        Period=60,
+        EvaluationPeriods=1,
+        Threshold=5,
+        ComparisonOperator="GreaterThanThreshold",
+        AlarmActions=[arn],
+    )
+    (seen,) = scaling.client.describe_scaling_policies(**scaling.target, PolicyNames=["steps"])["ScalingPolicies"]
+    assert [one["AlarmName"] for one in seen["Alarms"]] == [f"long-queue-{served}"]
+
+    def busy() -> list[dict[str, Any]]:
+        data = {"MetricName": metric["MetricName"], "Value": 9.0}
+        hosting.cloudwatch.put_metric_data(Namespace="Mine", MetricData=[data])
+        return scaling.activities()
+
+    until(busy, lambda activities: activities and "long-queue" in activities[0]["Cause"])
+    hosting.cloudwatch.delete_alarms(AlarmNames=[f"long-queue-{served}"])
+    newest = scaling.activities()[0]
+    assert newest["Cause"] == f"monitor alarm long-queue-{served} in state ALARM triggered policy steps"
+
+
 # ---- records ----
 
 
@@ -159,14 +194,25 @@ def test_targets_are_registered_changed_and_described(scaling: Scaling, served: 
         scaling.register(Tags={"c": "d"})
 
 
-def test_policies_are_put_described_and_deleted(scaling: Scaling) -> None:
+def test_policies_are_put_described_and_deleted(hosting: Hosting, scaling: Scaling) -> None:
     answer = scaling.track(ScaleInCooldown=60)
     resource = scaling.target["ResourceId"]
     high, low = [one["AlarmName"] for one in answer["Alarms"]]
     assert high.startswith(f"TargetTracking-{resource}-AlarmHigh-")
     assert low.startswith(f"TargetTracking-{resource}-AlarmLow-")
     assert answer["PolicyARN"].endswith(f":resource/sagemaker/{resource}:policyName/policy")
+    cloudwatch = hosting.cloudwatch
+    alarms = {one["AlarmName"]: one for one in cloudwatch.describe_alarms(AlarmNames=[high, low])["MetricAlarms"]}
+    members = ("MetricName", "Statistic", "Period", "EvaluationPeriods", "Threshold", "ComparisonOperator")
+    assert [alarms[high][member] for member in members] == [
+        *("ConcurrentRequestsPerModel", "Average", 10, 3, 2.0, "GreaterThanThreshold")
+    ]
+    assert [alarms[low][member] for member in members] == [
+        *("ConcurrentRequestsPerModel", "Average", 60, 15, 1.8, "LessThanThreshold")
+    ]
+    assert alarms[high]["AlarmActions"] == [answer["PolicyARN"]]
     again = scaling.track(TargetValue=5.0)
+    assert cloudwatch.describe_alarms(AlarmNames=[high])["MetricAlarms"][0]["Threshold"] == 5.0
     assert (again["PolicyARN"], again["Alarms"]) == (answer["PolicyARN"], answer["Alarms"])
     scaling.track("second")
     seen = scaling.client.describe_scaling_policies(**scaling.target)["ScalingPolicies"]
@@ -182,6 +228,8 @@ def test_policies_are_put_described_and_deleted(scaling: Scaling) -> None:
     with refused("InvalidNextTokenException", "NextToken"):
         scaling.client.describe_scaling_policies(ServiceNamespace="sagemaker", NextToken="bm90aGluZw==")
     scaling.client.delete_scaling_policy(**scaling.target, PolicyName="second")
+    scaling.client.delete_scaling_policy(**scaling.target, PolicyName="policy")
+    assert cloudwatch.describe_alarms(AlarmNamePrefix=f"TargetTracking-{resource}")["MetricAlarms"] == []
     with refused("ObjectNotFoundException", "No scaling policy found", "policy name: second"):
         scaling.client.delete_scaling_policy(**scaling.target, PolicyName="second")
 

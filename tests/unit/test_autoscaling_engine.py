@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from helpers.localaws.engines.autoscaling.engine import ACTIONS, POLICIES, TARGETS, AutoScaling, key_of, next_due
-from helpers.localaws.engines.autoscaling.measures import Measure
-from helpers.localaws.engines.autoscaling.policies import Policies
+from helpers.localaws.engines.autoscaling.law import Rule
+from helpers.localaws.engines.autoscaling.measures import Measure, measure_of
+from helpers.localaws.engines.autoscaling.policies import Policies, tracking_of
 from helpers.localaws.engines.autoscaling.resources import VARIANT, Standing
 from helpers.localaws.errors import AwsError
 from helpers.localaws.store import Store
@@ -22,6 +23,7 @@ from helpers.localaws.store import Store
 REGION, RESOURCE = "us-east-1", "endpoint/dogs/variant/AllTraffic"
 START = datetime(2026, 11, 2, 8, tzinfo=UTC)
 TICK, MINUTE, HOUR = 10, 60, 3600
+ANY = Measure("", "", (), "", TICK)
 
 
 class Clock:
@@ -69,15 +71,21 @@ class Variant:
             self.in_service = self.desired
 
 
+def _no_samples() -> list[float | None]:
+    return []
+
+
 class World:
     """A scaled variant, its load as a function of the seconds, and everything that happens to it."""
 
     def __init__(self, load: Callable[[int], float | None], **options: Any) -> None:
         self.clock = Clock()
         self.variant = Variant(self.clock, options.get("starts_in", 120))
-        self.load, self.samples = load, list[float | None]()
+        self.load, self.samples = load, _no_samples()
+        self.rules: dict[str, Rule] = {}
+        self.stepping: tuple[dict[str, Any], ...] = ()
         self.store = Store(Path(":memory:"))
-        self.engine = AutoScaling(self.store, self.clock, Policies(self), {VARIANT: self.variant})  # type: ignore[arg-type]
+        self.engine = AutoScaling(self.store, self.clock, Policies(self, self), {VARIANT: self.variant})  # type: ignore[arg-type]
         self.target = {
             "ServiceNamespace": "sagemaker",
             "ResourceId": RESOURCE,
@@ -106,6 +114,8 @@ class World:
             "TargetTrackingScalingPolicyConfiguration": configuration,
             "Alarms": alarms,
         }
+        law = tracking_of(policy, measure_of(configuration, {}))
+        self.rules |= {alarms[0]["AlarmName"]: law.high, alarms[1]["AlarmName"]: law.low}
         self.put(POLICIES, f"{self.key}|{name}", policy)
 
     def values(self, _: str, __: Measure, period: int, periods: int) -> list[float | None]:
@@ -115,6 +125,17 @@ class World:
         blocks = [newest[start : start + each] for start in range(0, len(newest) - each + 1, each)][-periods:]
         means = [None if None in block else sum(block) / each for block in blocks]  # type: ignore[arg-type]
         return [None] * (periods - len(means)) + means
+
+    def find(self, _: str, name: str) -> dict[str, Any]:
+        """An alarm, evaluated when it is asked for."""
+        rule = self.rules[name]
+        return {"StateValue": rule.state(self.values("", ANY, rule.period, rule.periods))}
+
+    def of(self, _: str) -> list[dict[str, Any]]:
+        return list(self.stepping)
+
+    def delete(self, _: str, names: list[str]) -> None:
+        self.rules = {name: rule for name, rule in self.rules.items() if name not in names}
 
     def run(self, seconds: int) -> None:
         for _ in range(seconds // TICK):
@@ -279,12 +300,42 @@ def test_scheduled_actions_move_the_bounds(worlds: Callable[..., World]) -> None
     assert target["MinCapacity"] == 2
 
 
+def test_steps_are_taken_while_an_alarm_of_the_users_lasts(worlds: Callable[..., World]) -> None:
+    world = worlds(lambda second: 25.0 if second <= HOUR else 4.0, maximum=4)
+    steps = [
+        {"MetricIntervalUpperBound": 0, "ScalingAdjustment": -1},
+        {"MetricIntervalLowerBound": 0, "MetricIntervalUpperBound": 10, "ScalingAdjustment": 1},
+        {"MetricIntervalLowerBound": 10, "ScalingAdjustment": 2},
+    ]
+    policy = {
+        **world.target,
+        "PolicyName": "steps",
+        "PolicyType": "StepScaling",
+        "PolicyARN": "arn:steps",
+        "StepScalingPolicyConfiguration": {"AdjustmentType": "ChangeInCapacity", "StepAdjustments": steps},
+        "Alarms": [],
+    }
+    world.put(POLICIES, f"{world.key}|steps", policy)
+    alarm = {"Namespace": "n", "MetricName": "m", "Statistic": "Average", "Period": 60, "Threshold": 10.0}
+    alarm |= {"AlarmName": "mine", "AlarmActions": ["arn:steps"], "StateValue": "OK"}
+    world.stepping = ({**alarm, "StateValue": "ALARM"},)
+    world.run(MINUTE)
+    assert world.capacities == [3]  # 25 is 15 above the threshold
+    world.stepping = ({**alarm, "StateValue": "OK"},)
+    world.run(HOUR)
+    assert world.capacities == [3]
+    world.stepping = ({**alarm, "StateValue": "ALARM"},)
+    world.run(20 * MINUTE)
+    assert world.capacities == [3, 2, 1]  # five minutes apart
+    assert world.activities()[-1]["Cause"] == "monitor alarm mine in state ALARM triggered policy steps"
+
+
 def test_the_next_server_goes_on_where_this_one_stopped(worlds: Callable[..., World]) -> None:
     world = worlds(lambda _: 14.0)
     world.track()
     world.run(60)
     assert world.capacities == [2]
-    world.engine = AutoScaling(world.store, world.clock, Policies(world), {VARIANT: world.variant})  # type: ignore[arg-type]
+    world.engine = AutoScaling(world.store, world.clock, Policies(world, world), {VARIANT: world.variant})  # type: ignore[arg-type]
     world.run(HOUR)
     assert [one["StatusCode"] for one in world.activities()] == ["Successful"]
     assert world.store.table(TARGETS).get(REGION, world.key)["Cooldown"]["base"] == 1

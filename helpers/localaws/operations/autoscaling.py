@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ..engines.autoscaling.engine import ACTIONS, KEY, POLICIES, TARGETS, key_of, next_due
-from ..engines.autoscaling.policies import TRACKING
+from ..engines.autoscaling.policies import TRACKING, alarm_requests, alarms_of
 from ..engines.autoscaling.schedule import BadSchedule
 from ..errors import AwsError, refuse
 from ..gateway import Params, Request, operation
@@ -103,7 +103,19 @@ def put_scaling_policy(request: Request, params: Params) -> Params:
         policy = known or _new_policy(request, params, kind)
         policy[f"{kind}PolicyConfiguration"] = params[f"{kind}PolicyConfiguration"]
         table.put(request.region, name, policy)
-    return {"PolicyARN": policy["PolicyARN"], "Alarms": policy["Alarms"]}
+    if kind == TRACKING:
+        resource = request.cloud.autoscaling.resources[params["ScalableDimension"]]
+        for alarm in alarm_requests(policy, resource.dimensions(params["ResourceId"])):
+            request.cloud.alarms.put(request.region, alarm)
+    return {"PolicyARN": policy["PolicyARN"], "Alarms": _alarms(request, policy)}
+
+
+def _alarms(request: Request, policy: Document) -> list[Document]:
+    """The alarms that execute a policy: those it made for itself, or those that the user gave it as their action."""
+    if policy["PolicyType"] == TRACKING:
+        return list(policy["Alarms"])
+    found = alarms_of(request.cloud.alarms.of(request.region), policy)
+    return [{"AlarmName": one["AlarmName"], "AlarmARN": one["AlarmArn"]} for one in found]
 
 
 def _new_policy(request: Request, params: Params, kind: str) -> Document:
@@ -130,15 +142,18 @@ def describe_scaling_policies(request: Request, params: Params) -> Params:
     found = _of(request.cloud.store.table(POLICIES).list(request.region), params)
     wanted = params.get("PolicyNames")
     found = [one for one in found if not wanted or one["PolicyName"] in wanted]
-    return _page(found, lambda one: f"{key_of(one)}|{one['PolicyName']}", "ScalingPolicies", params, dict)
+    named: Callable[[Document], str] = lambda one: f"{key_of(one)}|{one['PolicyName']}"  # noqa: E731
+    return _page(found, named, "ScalingPolicies", params, lambda one: {**one, "Alarms": _alarms(request, one)})
 
 
 @operation(SERVICE, "DeleteScalingPolicy")
 def delete_scaling_policy(request: Request, params: Params) -> None:
     """Forget a policy, and its alarms."""
     table, name = request.cloud.store.table(POLICIES), f"{key_of(params)}|{params['PolicyName']}"
-    if table.find(request.region, name) is None:
+    policy = table.find(request.region, name)
+    if policy is None:
         not_found("scaling policy found", params, f", policy name: {params['PolicyName']}")
+    request.cloud.alarms.delete(request.region, [one["AlarmName"] for one in policy["Alarms"]])
     table.delete(request.region, name)
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ...cloud import Cloud
     from ...store import Document, Store
     from ..clock import Clock
+    from ..cloudwatch.actions import Action
     from .resources import Resource, Standing
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,10 @@ class AutoScaling:
     @classmethod
     def of(cls, cloud: Cloud) -> AutoScaling:
         """The engine of a cloud."""
-        return cls(cloud.store, cloud.clock, Policies(Meter(cloud.metrics, cloud.clock)), scalable(cloud))
+        policies = Policies(Meter(cloud.metrics, cloud.clock), cloud.alarms)
+        engine = cls(cloud.store, cloud.clock, policies, scalable(cloud))
+        cloud.alarms.on_action(engine.takes)
+        return engine
 
     def start(self) -> None:
         """Begin to scale."""
@@ -70,6 +74,10 @@ class AutoScaling:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
+
+    def takes(self, action: Action) -> bool:
+        """Whether an alarm's action is a policy of ours; what follows from it is seen at the next look."""
+        return any(one["PolicyARN"] == action.arn for one in self._table_of_policies.list(action.region))
 
     def tick(self) -> None:
         """Look at every target once, and do what is to be done."""
@@ -92,6 +100,8 @@ class AutoScaling:
             for table, member in ((self._table_of_policies, "PolicyName"), (self._actions, "ScheduledActionName")):
                 for one in table.list(region):
                     if key_of(one) == name:
+                        if member == "PolicyName":
+                            self._policies.drop_alarms(region, one)
                         table.delete(region, f"{name}|{one[member]}")
 
     # ---- one target ----

@@ -54,6 +54,14 @@ def measure_of(configuration: dict[str, Any], dimensions: dict[str, str]) -> Mea
     return Measure(given["Namespace"], given["MetricName"], named, given["Statistic"], MINUTE, given.get("Unit"))
 
 
+def measure_of_alarm(alarm: dict[str, Any]) -> Measure:
+    """What an alarm on one metric measures."""
+    named = tuple(sorted((one["Name"], one["Value"]) for one in alarm.get("Dimensions", [])))
+    return Measure(
+        alarm["Namespace"], alarm["MetricName"], named, alarm["Statistic"], alarm["Period"], alarm.get("Unit")
+    )
+
+
 class Meter:
     """Reads measures."""
 
@@ -74,4 +82,4 @@ class Meter:
         return values
 
 
-__all__ = ["PREDEFINED", "Measure", "Meter", "measure_of"]
+__all__ = ["PREDEFINED", "Measure", "Meter", "measure_of", "measure_of_alarm"]

@@ -30,7 +30,7 @@ MOST_LOAD = 0.98
 
 @dataclass(frozen=True)
 class Service:
-    """An instance: at most ``rate`` requests a second, ``seconds`` for one alone, ``start_seconds`` to come into service."""
+    """An instance: at most ``rate`` requests a second, ``seconds`` for one alone, and ``start_seconds`` to start."""
 
     rate: float
     seconds: float
