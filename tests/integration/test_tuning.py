@@ -308,6 +308,12 @@ def test_limits(jobs, limits, what):
     refused(jobs, jobs.tuning_request(ResourceLimits=limits), what, "ResourceLimitExceeded")
 
 
+def test_the_trials_that_run_at_once_must_fit_the_quota_of_instances(jobs):
+    request = jobs.tuning_request(ResourceLimits={"MaxNumberOfTrainingJobs": 9, "MaxParallelTrainingJobs": 3})
+    request["TrainingJobDefinition"]["ResourceConfig"] |= {"InstanceType": "ml.m5.4xlarge", "InstanceCount": 7}
+    refused(jobs, request, "and a request delta of 21 Instances", "ResourceLimitExceeded")
+
+
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [

@@ -60,8 +60,11 @@ NOT_DONE_IN_CHANNEL: dict[str, str] = {
 }
 
 
-def check(request: Request, params: Params) -> None:
-    """Raise what AWS raises, or :class:`NotImplementedHere`, for the first thing that is wrong."""
+def check(request: Request, params: Params, parallel: int = 1) -> None:
+    """Raise what AWS raises, or :class:`NotImplementedHere`, for the first thing that is wrong.
+
+    ``parallel`` is how many such jobs are to run at once: a tuning job's trials.
+    """
     refuse_not_done(params, NOT_DONE, "CreateTrainingJob")
     if params.get("ProfilerConfig") and not params["ProfilerConfig"].get("DisableProfiler"):
         raise NotImplementedHere("CreateTrainingJob with a ProfilerConfig", "Set its DisableProfiler.")
@@ -73,7 +76,7 @@ def check(request: Request, params: Params) -> None:
     _check_output(request, params)
     _check_checkpoints(request, params)
     _check_channels(request, params)
-    _check_quota(request, params)
+    _check_quota(request, params, parallel)
 
 
 def _check_image(params: Params) -> None:
@@ -112,7 +115,7 @@ def _check_resources(params: Params) -> None:
         )
 
 
-def _check_quota(request: Request, params: Params) -> None:
+def _check_quota(request: Request, params: Params, parallel: int) -> None:
     """Instances of this type that train already, on demand or on spot, and these."""
     kind, spot = params["ResourceConfig"]["InstanceType"], bool(params.get("EnableManagedSpotTraining"))
     used = sum(
@@ -122,7 +125,7 @@ def _check_quota(request: Request, params: Params) -> None:
         and job["ResourceConfig"]["InstanceType"] == kind
         and bool(job.get("EnableManagedSpotTraining")) == spot
     )
-    use, wanted = "spot training job" if spot else "training job", params["ResourceConfig"]["InstanceCount"]
+    use, wanted = "spot training job" if spot else "training job", params["ResourceConfig"]["InstanceCount"] * parallel
     request.cloud.quotas.check_instances(request.region, kind, use, wanted, used)
 
 

@@ -56,7 +56,8 @@ def check(request: Request, params: Params, parents: Sequence[Document]) -> None
     _check_strategy(params, ranges)
     _check_limits(config, ranges)
     _check_parents(params, parents)
-    training_input.check(request, trial_request(params, "trial", {}, []))
+    parallel = min(config["ResourceLimits"]["MaxParallelTrainingJobs"], most_trials(config, ranges))
+    training_input.check(request, trial_request(params, "trial", {}, []), parallel)
 
 
 # ---- ranges ----
@@ -191,6 +192,11 @@ def resource_of(params: Params) -> Resource | None:
 def grid_size(ranges: Params) -> int:
     """How many trials a grid has."""
     return int(combinations(ranges_of(ranges)))
+
+
+def most_trials(config: Params, ranges: Sequence[Range]) -> int:
+    """How many trials a tuning job has at most."""
+    return int(config["ResourceLimits"].get("MaxNumberOfTrainingJobs") or combinations(ranges))
 
 
 def _check_limits(config: Params, ranges: Sequence[Range]) -> None:
