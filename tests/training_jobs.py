@@ -40,7 +40,7 @@ class Jobs:
 
     def request(self, script: str, instances: int = 1, **changes: Any) -> dict[str, Any]:
         """CreateTrainingJob's input for a job that runs ``script``; ``changes`` replace its members."""
-        name = f"job-{next(NUMBERS)}"
+        name = f"job-{os.getpid()}-{next(NUMBERS)}"  # of this run: others may test on the same machine
         self.put(f"code/{name}/train.py", script)
         return {
             "TrainingJobName": name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import uuid
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from .tags import Tags
 log = logging.getLogger(__name__)
 
 ACCOUNT = "123456789012"
+ALIVE = "alive"  # a file that the server touches every second
 
 
 class Cloud:
@@ -82,6 +84,11 @@ class Cloud:
         self.metrics.close()
         self.records.close()
         self.store.close()
+
+    def last_alive(self) -> datetime | None:
+        """When the server before this one was last seen, so that nobody is billed for the time without any."""
+        path = self.folder / ALIVE
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC) if path.exists() else None
 
     def workplace(self, *names: str) -> Path:
         """A folder of the state folder, made: where a job, an instance or a function has its files."""

@@ -16,7 +16,7 @@ import psutil
 from cheroot.wsgi import Server
 
 from . import operations
-from .cloud import Cloud
+from .cloud import ALIVE, Cloud
 from .gateway import Gateway
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,8 @@ def _serve(server: Server, cloud: Cloud, folder: Path) -> None:
     cloud.recover()
     _announce(folder, cloud)
     print(cloud.url, flush=True)
-    stop.wait()
+    while not stop.wait(1.0):
+        (folder / ALIVE).touch()
     log.info("stopping")
     cloud.close()
     (folder / "server.json").unlink(missing_ok=True)

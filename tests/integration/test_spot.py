@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -167,15 +168,23 @@ def test_a_job_that_is_stopped_while_it_is_interrupted_ends_with_what_it_has(job
 def test_a_host_that_is_killed_while_it_writes_leaves_the_checkpoint_before(jobs):
     jobs.put("spot/killed/model", "good")
     script = """
-import os, signal
-file = open("/opt/ml/checkpoints/model", "wb", buffering=0)
+import os, signal, time
+os.chdir("/opt/ml/checkpoints")
+file = open("model", "wb", buffering=0)
 file.write(b"hal")
+for look in range(3):
+    time.sleep(0.6)
+    open("part", "w").write("x")
+    os.rename("part", f"whole-{look}")
 os.kill(os.getpid(), signal.SIGKILL)
 """
     job = jobs.run(script, CheckpointConfig={"S3Uri": f"s3://{BUCKET}/spot/killed"})
     assert job["FailureReason"].endswith("exit code: 137")
     assert jobs.s3.get_object(Bucket=BUCKET, Key="spot/killed/model")["Body"].read() == b"good"
-    assert jobs.lines(job["TrainingJobName"])[-1].startswith("[localaws] the checkpoint model was being written")
+    found = [one["Key"] for one in jobs.s3.list_objects_v2(Bucket=BUCKET, Prefix="spot/killed/")["Contents"]]
+    assert {"spot/killed/whole-0", "spot/killed/whole-1"} < set(found), "the looks in which it was being written"
+    kept_back = "[localaws] the checkpoint model may be half written, since its host ended: it does not go to S3"
+    assert kept_back in jobs.lines(job["TrainingJobName"])
 
 
 # ---- while there are no instances ----
@@ -197,6 +206,7 @@ def test_a_waiting_job_can_be_stopped_and_survives_no_kill_but_says_so(fresh_aws
     assert "ModelArtifacts" not in stopped
 
     os.kill(json.loads((aws.state / "server.json").read_text())["pid"], signal.SIGKILL)
+    before = datetime.now(UTC)
     aws = fresh_aws()
     failed = Jobs(aws).end(names[1])
     assert statuses(failed) == [*ATTEMPT, "Interrupted", "Failed"]
@@ -204,6 +214,7 @@ def test_a_waiting_job_can_be_stopped_and_survives_no_kill_but_says_so(fresh_aws
     interrupted = failed["SecondaryStatusTransitions"][3]["StartTime"]
     held = (interrupted - failed["TrainingStartTime"]).total_seconds()
     assert abs(failed["TrainingTimeInSeconds"] - held) <= 1
+    assert failed["TrainingEndTime"] < before, "the time without a server counts"
 
 
 def test_the_setting_is_kept_and_checked(tmp_path: Path, fresh_aws):

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +55,10 @@ def test_jobs_of_a_killed_and_of_a_stopped_server_have_failed_and_say_why(fresh_
     assert len(children) >= 2
     os.kill(server(aws.state), signal.SIGKILL)
 
+    before = datetime.now(UTC)
     aws = fresh_aws()
     jobs = Jobs(aws)
+    assert jobs.sagemaker.describe_training_job(TrainingJobName=killed)["TrainingEndTime"] < before
     check_failed_honestly(jobs.sagemaker.describe_training_job(TrainingJobName=killed))
     assert not any(psutil.pid_exists(pid) for pid in children)
     assert not list(aws.state.glob("jobs/*"))

@@ -1,6 +1,9 @@
 """The checkpoint folder's way to S3: only whole files go there, whenever their host is killed."""
 
 import os
+import signal
+import sys
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.localaws.engines import stopping
 from helpers.localaws.engines.channels import DataError
 from helpers.localaws.engines.checkpoints import Checkpoints
+from helpers.localaws.engines.processes import Processes
 from helpers.localaws.errors import AwsError
 from helpers.localaws.objects import S3Uri
 
@@ -102,8 +107,9 @@ def test_a_file_written_in_place_goes_when_it_is_settled_and_closed(bucket, host
     host.open = {path}
     checkpoints.look()
     checkpoints.look()
-    assert bucket.held == {}
     host.open = set()
+    checkpoints.look()
+    assert bucket.held == {}
     checkpoints.look()
     assert (bucket.held, told) == ({"c/model": b"half"}, [1])
 
@@ -125,9 +131,10 @@ def test_a_host_killed_at_any_byte_leaves_the_checkpoint_before(tmp_path_factory
     host.open = {host.folder / "model"}
     for _ in range(looks):
         checkpoints.look()
-    # Killed by the engine, which has looked what it was writing, or by somebody else.
-    host.exit_code = data.draw(st.sampled_from([137, 143, 1, 0]))
-    host.torn, host.open = host.open, set()
+    # Killed by the engine, which has looked what it was writing, or by somebody who has not.
+    by_engine = data.draw(st.booleans())
+    host.exit_code = data.draw(st.sampled_from([137, 143, 1, 0] if by_engine else [137, 143, 1]))
+    host.torn, host.open = host.open if by_engine else set(), set()
     checkpoints.close()
     assert bucket.held == {"c/model": old}
 
@@ -151,6 +158,22 @@ def test_at_the_end_whole_files_go(bucket, host, code):
     assert checkpoints.close() == ([] if code == 0 else ["closed"])
     assert set(bucket.held) == ({"c/renamed", "c/closed"} if code == 0 else {"c/renamed"})
     assert told == [], "an interruption for a checkpoint of a host that has ended"
+
+
+def test_a_killed_process_tells_what_it_was_writing(tmp_path):
+    (tmp_path / "read").touch()
+    script = "import sys, time\na, b = open('half', 'w'), open('read')\nprint('ready', flush=True)\ntime.sleep(600)"
+    ready = threading.Event()
+    child = Processes("test-checkpoints").spawn(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={stopping.CONTAINER: str(tmp_path)},
+        on_line=lambda _: ready.set(),
+        name="writer",
+    )
+    assert ready.wait(60)
+    assert stopping.kill("test-checkpoints", tmp_path) == {tmp_path / "half"}
+    assert child.wait() == -signal.SIGKILL
 
 
 def test_files_go_in_the_order_in_which_they_were_written(bucket, host):

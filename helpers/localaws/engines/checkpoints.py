@@ -6,7 +6,7 @@ deletes locally is deleted in S3.
 A host may be killed at any byte of a file. What is in S3 is all that is left then, so only whole files go there:
 
 - one that was renamed into place after its last byte, which is how a checkpoint should be written: at once;
-- one that is written in place: when it has not changed between two looks and nobody has it open for writing;
+- one that is written in place: when it has not changed between two looks that both found nobody writing to it;
 - at the end, what the last look has not seen settled: if the host ended with exit code 0, so that the program has
   closed its files itself. Else it stays away, and S3 keeps what it has.
 """
@@ -65,7 +65,9 @@ class Checkpoints:
     def __init__(self, objects: Objects, uri: str, hosts: Sequence[Host], on_upload: Callable[[], None]) -> None:
         self._objects, self._uri, self._hosts, self._on_upload = objects, uri.rstrip("/"), hosts, on_upload
         self._synced: dict[Path, Stamp] = {}
-        self._seen: dict[Path, Stamp] = {}  # at the last look
+        # At the last look: the files that nobody had open for writing, and those that somebody had.
+        self._closed: dict[Path, Stamp] = {}
+        self._open: set[Path] = set()
         self._stop = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name=f"checkpoints of {uri}", daemon=True)
 
@@ -109,10 +111,10 @@ class Checkpoints:
     def look(self) -> None:
         """Upload what is new and whole."""
         changes = self._changes()
-        settled = [change for change in changes if self._is_whole(change)]
-        written = {path for host in self._hosts for path in host.being_written()} if settled else set()
-        whole = [change for change in settled if change.path.resolve() not in written]
-        self._seen = {change.path: change.stamp for change in changes}
+        self._open = {path for host in self._hosts for path in host.being_written()} if changes else set()
+        closed = [change for change in changes if change.path.resolve() not in self._open]
+        whole = [change for change in closed if self._is_settled(change)]
+        self._closed = {change.path: change.stamp for change in closed}
         if self._upload(whole):
             self._on_upload()
 
@@ -124,11 +126,14 @@ class Checkpoints:
                 # The next look tries again; if it is for good, close() says so.
                 log.warning("checkpoints cannot be uploaded to %s: %s", self._uri, error)
 
-    def _is_whole(self, change: Change) -> bool:
-        return change.renamed or self._seen.get(change.path) == change.stamp
+    def _is_settled(self, change: Change) -> bool:
+        return change.renamed or self._closed.get(change.path) == change.stamp
 
     def _is_whole_at_the_end(self, change: Change) -> bool:
-        return change.path.resolve() not in change.host.torn and (change.host.exit_code == 0 or self._is_whole(change))
+        path = change.path.resolve()
+        if path in change.host.torn:
+            return False
+        return change.host.exit_code == 0 or (path not in self._open and self._is_settled(change))
 
     def _upload(self, changes: Sequence[Change]) -> int:
         """Upload files, in the order in which they were written; those that change meanwhile wait for the next look."""

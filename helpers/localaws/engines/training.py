@@ -62,7 +62,7 @@ class TrainingEngine:
         for region, name, document in list(self._table.everywhere()):
             if document["TrainingJobStatus"] in RUNNING:
                 remove(self._folder(region, name))
-                self._record(region, name).finish("Failed", FailureReason=f"InternalServerError: {CLOSED}")
+                self._record(region, name).has_failed(self.cloud.last_alive(), f"InternalServerError: {CLOSED}")
 
     def close(self) -> None:
         """Before the end: end every job at once, with the reason that :meth:`recover` would give."""

@@ -185,9 +185,9 @@ class TrainingRun:
         self._checkpoints.restore()
 
     def _close_checkpoints(self) -> None:
-        """Bring the last checkpoints to S3; those that the end of their host has cut short are named in the log."""
+        """Bring the last checkpoints to S3; name in the log those that the end of their host may have cut short."""
         for name in self._checkpoints.close() if self._checkpoints else ():
-            self._note(f"the checkpoint {name} was being written when its host ended: it does not go to S3")
+            self._note(f"the checkpoint {name} may be half written, since its host ended: it does not go to S3")
 
     def _find(self, source: Document) -> Sequence[channels.Item]:
         items = channels.find(self._cloud.objects, source)

@@ -116,5 +116,13 @@ class Record:
         """Move to the last status."""
         self._update(lambda job, now: finish(job, status, now, **more))
 
+    def has_failed(self, died: datetime | None, reason: str) -> None:
+        """Find out only now that a job has failed: when its server ``died``, if that is known."""
+
+        def change(job: Document, now: datetime) -> None:
+            finish(job, "Failed", max(died, job["LastModifiedTime"]) if died else now, FailureReason=reason)
+
+        self._update(change)
+
     def _update(self, change: Callable[[Document, datetime], None]) -> None:
         self._table.update(self._region, self._name, lambda job: change(job, self._clock.now()))
