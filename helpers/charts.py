@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from helpers.comparison import Run
+from helpers.costs import Choice
 from helpers.data import BreedCount, Summary
+from helpers.metrics import Use
 from helpers.tuning import objective_as_the_original
 
 # Okabe and Ito's colours, told apart by the colour-blind too, in the order to use them.
@@ -326,4 +328,54 @@ def _draw_original(
     ax.set_xlim(right=1.65 * max(1.0, *(row["original"] for row in ranked)))
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="x")
+    ax.set_axisbelow(True)
+
+
+def utilisation(rows: Sequence[Use], instance_type: str = "", candidates: Sequence[Choice] = ()) -> Figure:
+    """CPU, memory and disk of an instance over time, a line for each host.
+
+    Dashed: where other instance types (and this one) would be full. CPU is in cores, memory in GiB where the size of
+    ``instance_type`` is among the ``candidates``, else in per cent.
+    """
+    if not rows:
+        raise ValueError("nothing was measured")
+    sizes = {one.type: one for one in candidates if one.vcpu and one.gib}
+    gib = sizes[instance_type].gib or 0.0 if instance_type in sizes else 0.0
+    cores = {name: float(one.vcpu or 0) for name, one in sizes.items()}
+    memories = {name: one.gib or 0.0 for name, one in sizes.items()} if gib else {}
+    with plt.rc_context(STYLE):
+        figure, (panels,) = new_figure(3.0, 1, 3)
+        _draw_use(panels[0], "CPU, cores", rows, lambda row: row.cpu / 100, cores)
+        label = "memory, GiB" if gib else "memory, %"
+        _draw_use(panels[1], label, rows, lambda row: row.memory * (gib / 100 if gib else 1), memories)
+        _draw_use(panels[2], "disk, %", rows, lambda row: row.disk, {"full": 100.0})
+        if len({row.host for row in rows}) > 1:
+            panels[0].legend(loc="upper left", bbox_to_anchor=(0, -0.2), ncols=3, fontsize=8)
+    return figure
+
+
+def _draw_use(
+    ax: Any, title: str, rows: Sequence[Use], value: Callable[[Use], float], limits: Mapping[str, float]
+) -> None:
+    began, peak = min(row.time for row in rows), max(map(value, rows))
+    for host, colour, style in zip(
+        dict.fromkeys(row.host for row in rows), SERIES, ("-", "--", "-.", ":", "-"), strict=False
+    ):
+        mine = [row for row in rows if row.host == host]
+        seconds = [(row.time - began).total_seconds() for row in mine]
+        ax.plot(seconds, list(map(value, mine)), style, color=colour, lw=1.6, label=host)
+    # The next limit above what was used says most; those far away would only flatten the curves.
+    above = sorted({limit for limit in limits.values() if limit >= peak})[:2]
+    top = 1.15 * max([peak, *above])
+    by_limit: dict[float, list[str]] = {}
+    for name, limit in limits.items():
+        if limit <= top:
+            by_limit.setdefault(limit, []).append(name)
+    for limit, names in by_limit.items():
+        ax.axhline(limit, color=VERMILION, lw=1, ls=(0, (4, 3)))
+        text = ", ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "")
+        ax.annotate(text, (1, limit), (0, 2), ("axes fraction", "data"), "offset points", ha="right", size=6.5)
+    ax.set(xlabel="seconds", title=title, ylim=(0, top or 1))
+    ax.margins(x=0.02)
+    ax.grid()
     ax.set_axisbelow(True)

@@ -19,6 +19,7 @@ from .engines.instances import InstancesEngine
 from .engines.processes import Processes
 from .engines.training import TrainingEngine
 from .engines.tuning import TuningEngine
+from .engines.utilisation import Utilisation
 from .errors import AwsError
 from .monitoring import Monitoring
 from .objects import Objects
@@ -54,6 +55,7 @@ class Cloud:
         self.alarms = Alarms(self)
         self.credentials = Credentials(self.records, url)
         self.processes = Processes(self.identity)
+        self.utilisation = Utilisation(self.identity, self.monitoring)
         self.training = TrainingEngine(self)
         self.tuning = TuningEngine(self)
         self.hosting = HostingEngine(self)
@@ -81,6 +83,7 @@ class Cloud:
         for engine in (self.alarms, self.autoscaling, *engines):
             engine.close()
         self.processes.end_all()
+        self.utilisation.close()
         self.metrics.close()
         self.records.close()
         self.store.close()

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
 from botocore.exceptions import ClientError
 
+from helpers import metrics
 from tests.endpoints import APP, CONFIG, FILES, IMAGE, Hosting, archive, folder, processes, refused, until, variant
 
 LIMIT = 6_291_456
@@ -372,6 +374,14 @@ def test_invocations_are_in_the_metrics_and_the_log(hosting: Hosting, echo: str)
         assert any(line.startswith("the model is loaded by") for line in lines)
         assert any(line.startswith("Serving app:application on http://127.0.0.1:") for line in lines)
         assert any("of this machine's" in line and "cores" in line for line in lines)
+
+
+def test_what_its_instances_use_is_told_by_variant(hosting: Hosting, echo: str) -> None:
+    cloud: Any = SimpleNamespace(client=hosting.aws.client)
+    rows = until(lambda: metrics.endpoint_utilisation(cloud, echo), bool)
+    assert {row.host for row in rows} == {"AllTraffic"}
+    assert 0 < rows[-1].memory < 100
+    assert 0 <= rows[-1].cpu < 1600
 
 
 def test_an_instance_that_dies_is_replaced(hosting: Hosting, echo: str) -> None:

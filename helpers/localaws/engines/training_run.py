@@ -20,6 +20,7 @@ from .time_limits import TimeLimits
 from .training_cluster import Ending, Mailbox, Outcome, TrainingCluster
 from .training_host import Job, TrainingHost, remove
 from .transitions import Record
+from .utilisation import training_host
 from .volumes import Volumes
 
 if TYPE_CHECKING:
@@ -159,8 +160,14 @@ class TrainingRun:
         volumes = Volumes(hosts, self._job.request["ResourceConfig"])
         volumes.check()
         self._record.advance("Training")
+        self._measure(hosts)
         with volumes.watched():
             return hosts, self._run_hosts(hosts, credentials)
+
+    def _measure(self, hosts: list[TrainingHost]) -> None:
+        region, job, resources = self._job.region, self._job.name, self._job.request["ResourceConfig"]
+        for host in hosts:
+            self._cloud.utilisation.watch(training_host(region, job, host.name, host.container.home, resources))
 
     def _download(self) -> Inputs:
         """Read every channel once, for all hosts."""

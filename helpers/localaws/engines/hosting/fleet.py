@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..container import cores
+from ..utilisation import endpoint_instance
 from . import model_archive
 from .instance import Instance, InstanceFailed, Recipe
 from .metrics import InvocationMetrics, Reporter
@@ -113,7 +114,14 @@ class Fleet:
         cloud, recipe = self._cloud, self._recipe(plan)
         metrics = InvocationMetrics(cloud.monitoring, self._region, self._endpoint, plan["VariantName"])
         strategy = plan.get("RoutingConfig", {}).get("RoutingStrategy", "")
-        return Variant(plan["VariantName"], cloud.clock, lambda: Instance(cloud, recipe), metrics, strategy)
+
+        def make() -> Instance:
+            instance = Instance(cloud, recipe)
+            folder = recipe.folder / instance.id
+            cloud.utilisation.watch(endpoint_instance(self._region, self._endpoint, recipe.variant, folder, plan))
+            return instance
+
+        return Variant(plan["VariantName"], cloud.clock, make, metrics, strategy)
 
     def _recipe(self, plan: Plan) -> Recipe:
         instances = sum(int(other["DesiredInstanceCount"]) for other in self._plans.values())

@@ -19,6 +19,7 @@ import psutil
 from ...errors import AwsError
 from ..container import ML, Container, cores
 from ..processes import Child, marked
+from ..stopping import CONTAINER
 from . import model_server
 from .metrics import Load
 from .model_client import LOOPBACK, ModelClient, ModelTimeout, ModelUnreachable
@@ -136,6 +137,7 @@ class Instance:
             **self._container.environment(self._recipe.threads),
             **QUIET_THREADS,
             **given,
+            CONTAINER: str(self._container.home),
             "PYTHONPATH": f"{model}:{given.get('PYTHONPATH', '')}".rstrip(":"),
             "SM_MODEL_DIR": model,
             "SM_NUM_CPUS": str(self._recipe.threads),

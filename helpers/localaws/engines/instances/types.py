@@ -22,6 +22,18 @@ def vcpus(instance_type: str) -> int:
     return int(known["VCpuInfo"]["DefaultVCpus"]) if known else cores()
 
 
+def memory_gib(instance_type: str) -> float | None:
+    """The memory of a type; None for a type newer than the table."""
+    known = _table().get(instance_type)
+    return known["MemoryInfo"]["SizeInMiB"] / 1024 if known else None
+
+
+def disk_gb(instance_type: str) -> float | None:
+    """The disks that a type has of its own; None where it has none, or is newer than the table."""
+    known = _table().get(instance_type, {})
+    return float(known["InstanceStorageInfo"]["TotalSizeInGB"]) if "InstanceStorageInfo" in known else None
+
+
 def architectures(instance_type: str) -> list[str]:
     """The architectures a type supports; empty for a type newer than the table."""
     known = _table().get(instance_type)
