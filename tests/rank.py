@@ -28,6 +28,7 @@ def main(cwd: str, world: dict[str, str], function: str, arguments: dict[str, An
 def train(arguments: list[str], death: dict[str, Any] | None, network: str) -> int:
     """The training program."""
     program = importlib.import_module("train")
+    importlib.import_module("trainer").MARK_SECONDS = 0.0  # after each step
     if network:
         program.build_model = globals()[network]
     if death and (death["signal"] == "TERM" or death["rank"] == int(os.environ["RANK"])):

@@ -64,16 +64,16 @@ class Checkpoints:
         return path
 
     def mark(self, run: str, step: int) -> None:
-        """Note in a few bytes that a run has done so many steps in all: what a checkpoint lacks can then be told."""
-        path = self.folder / MARK
-        if not path.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            path.touch()
-        with path.open("r+b") as file:  # one short write over the old one, which a kill does not divide
-            file.write(f"{run} {step:012d}\n".encode())
+        """Note in a few bytes that a run has done so many steps in all: what a checkpoint lacks can then be told.
+
+        Not forced to the disk, since it costs little to lose.
+        """
+        partial = self.folder / f".{MARK}.partial"
+        partial.write_text(f"{run} {step}\n")
+        partial.replace(self.folder / MARK)
 
     def marked(self, run: str) -> int:
-        """The steps that `run` has noted; 0 if it has noted none."""
+        """The steps that `run` has noted; 0 if none."""
         try:
             name, step = (self.folder / MARK).read_text().split()
             return int(step) if name == run else 0

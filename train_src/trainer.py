@@ -27,6 +27,7 @@ from world import Stopped, StopRequest, World
 
 WARM_UP = 0.1  # share of all steps over which the learning rate rises; it then falls along a cosine
 PROGRESS_SECONDS = 10.0  # between two lines about an epoch that is under way
+MARK_SECONDS = 0.1  # between two notes how far we are
 CURVE_POINTS = 500  # of the training loss by step, in the report
 
 
@@ -96,9 +97,10 @@ class Trainer:
         self.optimizer = make_optimizer(task.model, settings.weight_decay)
         self.steps = len(self._batches(0))  # of every epoch
         self.identity = identity | {"steps": self.steps}
+        self.name = hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:16]
         self.checkpoints = Checkpoints(Path(settings.checkpoint_dir)) if settings.checkpoint_dir else None
         self.saves, self.save_seconds = 0, 0.0
-        self.last_save = (0, time.monotonic())
+        self.last_save, self.last_mark = (0, time.monotonic()), 0.0
         self._resume()
         self.rows = Rows()
         self.parallel = self._parallel()
@@ -157,8 +159,7 @@ class Trainer:
             share = self._step(next(inputs), self.task.train_labels[mine[step]], len(batches[step]))
             sums, stop, save = self._together(share)
             progress.add(sums, time.perf_counter() - started, self.steps, self._curve_every())
-            if self.checkpoints and world.rank == 0:
-                self.checkpoints.mark(self._run(), self.done)
+            self._mark()
             line.add(sums, f"epoch={progress.epoch + 1} step={progress.step}/{self.steps} global_step={self.done}")
             if stop:
                 raise Stopped
@@ -266,26 +267,28 @@ class Trainer:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.best_state = state["best"]
-        self._tell_resumed(state, self.world.from_first(self.checkpoints.marked(self._run()) if first else 0))
-        if first:
-            self.checkpoints.mark(self._run(), self.done)
+            self._tell_resumed(state, self.world.from_first(self.checkpoints.marked(self.name) if first else 0))
         self.last_save = (self.done, time.monotonic())
 
-    def _tell_resumed(self, state: dict[str, Any] | None, marked: int) -> None:
-        """Say where the run goes on, and how much is known to have been done after that, and so is done again.
+    def _mark(self) -> None:
+        """Note how far we are, so that a resumed run can tell what was lost.
 
-        A mark is left after each step. It is as safe as the folder: if the machine is lost, the steps after the last
-        copy to S3 are lost untold.
+        Not before this process has saved: what is in the folder first is what a watcher of the folder waits for.
         """
-        if state is None and not marked:
-            return
+        now = time.monotonic()
+        if self.checkpoints and self.saves and now - self.last_mark >= MARK_SECONDS:
+            self.checkpoints.mark(self.name, self.done)
+            self.last_mark = now
+
+    def _tell_resumed(self, state: dict[str, Any], marked: int) -> None:
+        """Say where the run goes on, and how many steps are known to have been done after that, and are done again.
+
+        There may have been some more: the mark is as old as its last copy to S3.
+        """
         lost = max(0, marked - self.done)
         counts = {"global_step": self.done, "lost_steps": lost, "lost_photos": self._photos(marked, lost)}
         self.progress.resumed.append(counts)
         told = " ".join(f"{name}={count}" for name, count in counts.items())
-        if state is None:
-            self.world.log(f"started again, without a checkpoint: {told}")
-            return
         name, progress = Path(self._saved_where().rpartition(" ")[2]), self.progress
         self.world.log(f"resumed from {name} after {progress.epoch} epochs and {progress.step} steps: {told}")
         here = self._arithmetic()
@@ -303,9 +306,6 @@ class Trainer:
             return epochs * len(self.task.train_labels) + sum(map(len, self._batches(epochs)[:rest]))
 
         return photos(done) - photos(done - steps)
-
-    def _run(self) -> str:
-        return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:16]
 
     def _arithmetic(self) -> dict[str, Any]:
         """What else decides how sums are rounded."""

@@ -110,8 +110,8 @@ def test_a_kill_loses_less_than_an_interval_and_the_log_says_how_much(photos, tm
     assert job.run(Death("KILL", 1)) == [-signal.SIGKILL]
     assert job.run() == [0]
     assert resumed(job.logs[1]) == (position, lost, 6 * lost)
-    assert resumed(job.logs[2]) == (position, 0, 0)  # told already
-    assert [tuple(one.values()) for one in job.report()["resumed"]] == [(position, 0, 0)]
+    assert resumed(job.logs[2]) == resumed(job.logs[1])  # the second came no farther
+    assert [tuple(one.values()) for one in job.report()["resumed"]] == [(position, lost, 6 * lost)]
 
 
 def test_a_sigterm_saves_at_once_and_loses_nothing(photos, tmp_path, unbroken):
@@ -163,11 +163,16 @@ def test_another_number_of_processes_is_told_and_close(photos, tmp_path, unbroke
         torch.testing.assert_close(weights[name], expected[name], rtol=1e-3, atol=1e-4, msg=name)
 
 
-def test_what_is_lost_before_the_first_checkpoint_is_told_too(photos, tmp_path):
+def test_the_first_thing_in_the_folder_is_a_checkpoint(photos, tmp_path):
+    """A spot market that waits for a checkpoint takes the first file for one."""
     job = Job(tmp_path, photos, 1, "--checkpoint-dir", "checkpoints")
-    job.run(Death("KILL", 5))
-    assert job.run() == [0]
-    assert "started again, without a checkpoint: global_step=0 lost_steps=4 lost_photos=24" in job.logs[-1]
+    job.run(Death("KILL", 7))
+    assert not (tmp_path / "checkpoints").exists()
+    job.run(Death("KILL", 9))
+    kept = (tmp_path / "checkpoints" / "steps-done.txt").read_bytes()
+    assert kept.endswith(b" 8\n")
+    job.run(Death("KILL", 1))
+    assert (tmp_path / "checkpoints" / "steps-done.txt").read_bytes() == kept
 
 
 def test_torchrun_passes_a_stop_on(photos, tmp_path, unbroken):

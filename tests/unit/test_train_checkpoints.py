@@ -117,14 +117,15 @@ def test_a_write_that_is_cut_off_leaves_one_name_only(pair):
 
 
 def test_a_mark_is_its_runs_own(tmp_path):
-    saved = Checkpoints(tmp_path / "new")
+    saved = Checkpoints(tmp_path)
     assert saved.marked("one") == 0
     for step in (1, 999, 1000, 20):
         saved.mark("one", step)
         assert saved.marked("one") == step
+        assert [path.name for path in tmp_path.iterdir()] == [MARK]
     assert saved.marked("other") == 0
     for damage in (b"", b"one", b"one 12x\n", b"\xff"):
-        (tmp_path / "new" / MARK).write_bytes(damage)
+        (tmp_path / MARK).write_bytes(damage)
         assert saved.marked("one") == 0
 
 
