@@ -152,14 +152,16 @@ def estimate(cloud: Cloud, *lines: Line) -> list[Line]:
 # ---- after ----
 
 
-def bill(cloud: Cloud) -> list[Line]:
+def bill(cloud: Cloud, *about: str) -> list[Line]:
     """What the project has cost: one line for each thing that is still to be found in the cloud, by tag and name.
 
     Training jobs (trials too) by billable seconds, endpoints and instances from start to end or now, functions by the
     REPORT lines of their logs, storage by age. Not in it: requests to S3, CloudWatch, and traffic, which are cents.
+    ``about`` chooses lines by how they begin: ``training``, ``endpoint dog-breeds``, ``function``, ``EC2``, ``bucket``.
     """
     lines = []
     for used in usage.find(cloud):
-        price = cloud.prices.of(used.service, used.usage_type)
-        lines.append(Line(used.what, used.quantity, used.unit, used.quantity * price.usd, price.source))
+        if not about or used.what.startswith(about):
+            price = cloud.prices.of(used.service, used.usage_type)
+            lines.append(Line(used.what, used.quantity, used.unit, used.quantity * price.usd, price.source))
     return lines

@@ -21,6 +21,7 @@ MONTH_SECONDS = MONTH_DAYS * 86_400
 GIB = 2**30
 GONE = ("ResourceNotFoundException", "ResourceNotFound", "NoSuchBucket", "404", "ValidationException")
 NOT_RUNNING = ("pending", "stopped", "terminated")
+DONE = "Successful"
 COUNT = re.compile(r"Setting desired instance count to (\d+)")
 ENDED_AT = re.compile(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) GMT\)")
 
@@ -45,6 +46,7 @@ def find(cloud: Cloud) -> list[Used]:
         *_each(cloud, now, names["endpoint"], _endpoint),
         *_each(cloud, now, names["notebook-instance"], _notebook_instance),
         *_instances(cloud, now),
+        *_volumes(cloud, now),
         *_each(cloud, now, names["function"], _function),
         *_each(cloud, now, names["bucket"], _bucket),
     ]
@@ -93,7 +95,7 @@ def _training_job(cloud: Cloud, name: str, now: datetime) -> Iterable[Used]:
 
 
 def _endpoint(cloud: Cloud, name: str, now: datetime) -> Iterable[Used]:
-    """From creation to now, with as many instances as the autoscaler has set at each moment."""
+    """From creation to now, with as many instances as the configuration began with or the autoscaler has set since."""
     sagemaker = cloud.client("sagemaker")
     endpoint = sagemaker.describe_endpoint(EndpointName=name)
     config = sagemaker.describe_endpoint_config(EndpointConfigName=endpoint["EndpointConfigName"])
@@ -107,19 +109,12 @@ def _endpoint(cloud: Cloud, name: str, now: datetime) -> Iterable[Used]:
 
 
 def _scaled(cloud: Cloud, endpoint: str, variant: str) -> list[tuple[datetime, int]]:
-    """When the autoscaler set which number of instances; nothing where none is at work."""
+    """When the autoscaler set which number of instances; AWS remembers six weeks."""
     pages = cloud.client("application-autoscaling").get_paginator("describe_scaling_activities")
-    found = []
-    try:
-        for page in pages.paginate(ServiceNamespace="sagemaker", ResourceId=f"endpoint/{endpoint}/variant/{variant}"):
-            for activity in page["ScalingActivities"]:
-                counted = COUNT.search(activity.get("Description", ""))
-                if counted and activity.get("StatusCode") == "Successful":
-                    found.append((activity["StartTime"], int(counted[1])))
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in ("NotImplemented", "AccessDeniedException"):
-            raise
-    return found
+    where = {"ServiceNamespace": "sagemaker", "ResourceId": f"endpoint/{endpoint}/variant/{variant}"}
+    activities = [one for page in pages.paginate(**where) for one in page["ScalingActivities"]]
+    counted = ((one, COUNT.search(one.get("Description", ""))) for one in activities if one["StatusCode"] == DONE)
+    return [(one["StartTime"], int(count[1])) for one, count in counted if count]
 
 
 def instance_seconds(start: datetime, end: datetime, count: int, changes: Iterable[tuple[datetime, int]]) -> float:
@@ -164,6 +159,15 @@ def _instances(cloud: Cloud, now: datetime) -> Iterator[Used]:
             seconds = max(0.0, (_ended(instance, now) - instance["LaunchTime"]).total_seconds())
             name, size = instance["InstanceId"], instance["InstanceType"]
             yield Used(f"EC2 instance {name}", EC2, f"{kind}{size}", seconds / 3600, f"h {size}")
+
+
+def _volumes(cloud: Cloud, now: datetime) -> Iterator[Used]:
+    """Volumes that are there, since they were made; those of terminated instances went with them."""
+    pages = cloud.client("ec2").get_paginator("describe_volumes")
+    for page in pages.paginate(Filters=[{"Name": "tag:project", "Values": [cloud.settings.project]}]):
+        for volume in page["Volumes"]:
+            months = volume["Size"] * (now - volume["CreateTime"]).total_seconds() / MONTH_SECONDS
+            yield Used(f"EC2 volume {volume['VolumeId']}", EC2, "EBS:VolumeUsage.gp3", months, "GB-month")
 
 
 def _ended(instance: dict[str, Any], now: datetime) -> datetime:

@@ -53,6 +53,8 @@ def test_every_resource_of_the_project_is_on_the_bill(aws, there, job, tmp_path)
     assert costs.total(lines) == pytest.approx(sum(line.usd for line in lines))
     assert all(line.usd > 0 and line.source for line in lines)
     assert {line.what for line in lines} == set(used)
+    chosen = costs.bill(there, "function", f"training {name}")
+    assert {line.what.split(",")[0] for line in chosen} == {"function billed", f"training {name}"}
 
 
 def test_a_project_that_used_nothing_has_no_bill(user):

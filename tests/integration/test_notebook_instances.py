@@ -4,13 +4,14 @@ import base64
 import json
 import os
 import signal
+from datetime import UTC, datetime
 
 import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from helpers import cloud, notebook_instance
+from helpers import cloud, costs, notebook_instance
 from helpers.settings import Settings
 from tests.conftest import LocalAws, start
 
@@ -182,8 +183,10 @@ def test_instances_are_listed_filtered_and_in_pages(quick, sagemaker):
         NameContains="listed-", SortBy="CreationTime", SortOrder="Descending"
     )["NotebookInstances"]  # fmt: skip
     assert newest[0]["NotebookInstanceName"] == "listed-2"
-    later = sagemaker.list_notebook_instances(NameContains="listed-", CreationTimeAfter=newest[1]["CreationTime"])
-    assert [one["NotebookInstanceName"] for one in later["NotebookInstances"]] == ["listed-2"]
+    long_ago = datetime(2026, 1, 1, tzinfo=UTC)
+    for member, wanted in (("CreationTimeAfter", 3), ("CreationTimeBefore", 0), ("LastModifiedTimeBefore", 0)):
+        found = sagemaker.list_notebook_instances(NameContains="listed-", **{member: long_ago})["NotebookInstances"]
+        assert len(found) == wanted
 
 
 def test_lifecycle_configurations(quick, sagemaker):
@@ -255,6 +258,9 @@ def test_the_helper_makes_one_instance_however_often_it_is_called(quick, monkeyp
     assert first["PlatformIdentifier"] == "notebook-al2023-v1"
     assert first["InstanceMetadataServiceConfiguration"] == {"MinimumInstanceMetadataServiceVersion": "2"}
     assert notebook_instance.ensure_notebook_instance(there, role)["CreationTime"] == first["CreationTime"]
+    lines = {line.what: line for line in costs.bill(there)}
+    assert set(lines) == {f"notebook instance {name}", f"notebook instance {name}, volume"}
+    assert all(line.usd > 0 for line in lines.values())
     notebook_instance.stop_notebook_instance(there, name)
     again = notebook_instance.ensure_notebook_instance(there, role, instance_type="ml.t3.xlarge", volume_gb=20)
     assert (again["InstanceType"], again["VolumeSizeInGB"]) == ("ml.t3.xlarge", 50)

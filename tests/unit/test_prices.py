@@ -87,6 +87,35 @@ def test_instance_seconds_lie_between_fewest_and_most(changes, first):
     assert 200 * min(counts) <= seconds <= 200 * max(counts)
 
 
+def answers(**calls):
+    """A client whose calls answer what is given; the name of a paginated call answers its only page."""
+    client = SimpleNamespace(**{name: lambda _answer=answer, **_: _answer for name, answer in calls.items()})
+    client.get_paginator = lambda name: SimpleNamespace(paginate=lambda **_: [calls[name]])
+    return client
+
+
+def test_an_endpoint_bills_what_the_autoscaler_set():
+    def activity(second, text, status="Successful"):
+        return {"Description": text, "StatusCode": status, "StartTime": START + timedelta(seconds=second)}
+
+    activities = [
+        activity(100, "Setting desired instance count to 3."),
+        activity(150, "Setting desired instance count to 9.", "Failed"),
+        activity(160, "Attempting to scale due to alarm triggered", "Unfulfilled"),
+        activity(200, "Setting desired instance count to 1."),
+    ]
+    variant = {"VariantName": "all", "InstanceType": "ml.c5.xlarge", "InitialInstanceCount": 2}
+    sagemaker = answers(
+        describe_endpoint={"EndpointConfigName": "c", "CreationTime": START},
+        describe_endpoint_config={"ProductionVariants": [variant]},
+    )
+    scaling = answers(describe_scaling_activities={"ScalingActivities": activities})
+    clients = {"sagemaker": sagemaker, "application-autoscaling": scaling}
+    (used,) = usage._endpoint(SimpleNamespace(client=clients.get), "e", START + timedelta(seconds=300))
+    assert (used.usage_type, used.unit) == ("Host:ml.c5.xlarge", "h ml.c5.xlarge")
+    assert used.quantity * 3600 == pytest.approx(2 * 100 + 3 * 100 + 1 * 100)
+
+
 def test_an_instance_that_ended_bills_until_its_end():
     launched = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
     instance = {
