@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from . import compute
 from .functions import parse_report
 from .prices import EC2, LAMBDA, S3, SAGEMAKER, SPOT
 
@@ -20,10 +21,8 @@ MONTH_DAYS = 30
 MONTH_SECONDS = MONTH_DAYS * 86_400
 GIB = 2**30
 GONE = ("ResourceNotFoundException", "ResourceNotFound", "NoSuchBucket", "404", "ValidationException")
-NOT_RUNNING = ("pending", "stopped", "terminated")
 DONE = "Successful"
 COUNT = re.compile(r"Setting desired instance count to (\d+)")
-ENDED_AT = re.compile(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) GMT\)")
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ def find(cloud: Cloud) -> list[Used]:
         *_each(cloud, now, names["training-job"], _training_job),
         *_each(cloud, now, names["endpoint"], _endpoint),
         *_each(cloud, now, names["notebook-instance"], _notebook_instance),
-        *_instances(cloud, now),
+        *_each(cloud, now, _instances(cloud), _instance),
         *_volumes(cloud, now),
         *_each(cloud, now, names["function"], _function),
         *_each(cloud, now, names["bucket"], _bucket),
@@ -149,16 +148,19 @@ def _volume(what: str, use: str, gigabytes: float, seconds: float) -> Used:
 # ---- EC2 ----
 
 
-def _instances(cloud: Cloud, now: datetime) -> Iterator[Used]:
-    """From launch to now, or to its end; AWS shows an instance for about an hour after that."""
+def _instances(cloud: Cloud) -> list[str]:
+    """The project's instances; AWS shows an instance for about an hour after its end."""
     pages = cloud.client("ec2").get_paginator("describe_instances")
     wanted = [{"Name": "tag:project", "Values": [cloud.settings.project]}]
-    for page in pages.paginate(Filters=wanted):
-        for instance in (one for reservation in page["Reservations"] for one in reservation["Instances"]):
-            kind = SPOT if instance.get("InstanceLifecycle") == "spot" else "BoxUsage:"
-            seconds = max(0.0, (_ended(instance, now) - instance["LaunchTime"]).total_seconds())
-            name, size = instance["InstanceId"], instance["InstanceType"]
-            yield Used(f"EC2 instance {name}", EC2, f"{kind}{size}", seconds / 3600, f"h {size}")
+    reservations = [one for page in pages.paginate(Filters=wanted) for one in page["Reservations"]]
+    return [instance["InstanceId"] for reservation in reservations for instance in reservation["Instances"]]
+
+
+def _instance(cloud: Cloud, name: str, _: datetime) -> Iterable[Used]:
+    found = compute.summary(cloud, name)
+    usage_type = f"{SPOT if found['spot'] else 'BoxUsage:'}{found['instance_type']}"
+    hours = found["billable_seconds"] / 3600
+    yield Used(f"EC2 instance {name}", EC2, usage_type, hours, f"h {found['instance_type']}")
 
 
 def _volumes(cloud: Cloud, now: datetime) -> Iterator[Used]:
@@ -168,15 +170,6 @@ def _volumes(cloud: Cloud, now: datetime) -> Iterator[Used]:
         for volume in page["Volumes"]:
             months = volume["Size"] * (now - volume["CreateTime"]).total_seconds() / MONTH_SECONDS
             yield Used(f"EC2 volume {volume['VolumeId']}", EC2, "EBS:VolumeUsage.gp3", months, "GB-month")
-
-
-def _ended(instance: dict[str, Any], now: datetime) -> datetime:
-    if instance["State"]["Name"] not in NOT_RUNNING:
-        return now
-    launched: datetime = instance["LaunchTime"]
-    told = ENDED_AT.search(instance.get("StateTransitionReason", ""))
-    ended = datetime.fromisoformat(f"{told[1]}+00:00") if told else launched
-    return min(now, max(ended, launched))
 
 
 # ---- Lambda and S3 ----

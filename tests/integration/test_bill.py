@@ -5,8 +5,9 @@ from pathlib import Path
 import boto3
 import pytest
 
-from helpers import cloud, costs, functions, usage
+from helpers import cloud, compute, costs, functions, usage
 from helpers.settings import Settings
+from tests.instances import Instances
 from tests.training_jobs import Jobs
 
 TAGS = [{"Key": "project", "Value": "billed"}]
@@ -55,6 +56,22 @@ def test_every_resource_of_the_project_is_on_the_bill(aws, there, job, tmp_path)
     assert {line.what for line in lines} == set(used)
     chosen = costs.bill(there, "function", f"training {name}")
     assert {line.what.split(",")[0] for line in chosen} == {"function billed", f"training {name}"}
+
+
+def test_an_ec2_instance_bills_from_its_launch_to_its_end(aws, there):
+    cloud.ensure_bucket(there)
+    instances = Instances(aws)
+    tags = [{"ResourceType": kind, "Tags": TAGS} for kind in ("instance", "volume")]
+    name = instances.running(TagSpecifications=tags)
+    running = costs.bill(there, "EC2")
+    assert [line.what.rpartition(" ")[0] for line in running] == ["EC2 instance", "EC2 volume"]
+    assert running[0].usd >= 0.085 / 60 * 0.999, "a minute at least"
+    instances.ec2.terminate_instances(InstanceIds=[name])
+    instances.wait(name, "terminated")
+    (ended,) = costs.bill(there, "EC2")
+    billed = compute.summary(there, name)["billable_seconds"]
+    assert (ended.what, ended.unit) == (f"EC2 instance {name}", "h c5.large")
+    assert (ended.quantity, ended.usd) == (pytest.approx(billed / 3600), pytest.approx(0.085 * billed / 3600))
 
 
 def test_a_project_that_used_nothing_has_no_bill(user):

@@ -114,16 +114,3 @@ def test_an_endpoint_bills_what_the_autoscaler_set():
     (used,) = usage._endpoint(SimpleNamespace(client=clients.get), "e", START + timedelta(seconds=300))
     assert (used.usage_type, used.unit) == ("Host:ml.c5.xlarge", "h ml.c5.xlarge")
     assert used.quantity * 3600 == pytest.approx(2 * 100 + 3 * 100 + 1 * 100)
-
-
-def test_an_instance_that_ended_bills_until_its_end():
-    launched = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
-    instance = {
-        "State": {"Name": "terminated"},
-        "LaunchTime": launched,
-        "StateTransitionReason": "User initiated (2026-11-01 12:30:00 GMT)",
-    }
-    now = launched + timedelta(hours=5)
-    assert usage._ended(instance, now) == launched + timedelta(minutes=30)
-    assert usage._ended({**instance, "State": {"Name": "running"}}, now) == now
-    assert usage._ended({**instance, "StateTransitionReason": ""}, now) == launched
