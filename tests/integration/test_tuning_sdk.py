@@ -202,3 +202,11 @@ def test_the_series_own_program_runs_as_a_trial(cloud, jobs, tmp_path):
     assert row["objective"] == metrics["valid:loss"] > 0
     model = training.fetch_model(cloud, row["trial"], tmp_path / "model")
     assert (model / "code" / "serving.py").is_file()
+
+
+def test_a_grid_through_the_sdk(cloud, jobs, tmp_path):
+    ranges = {"kind": tuning.categorical("good", "bad")}
+    name = start(cloud, jobs, tmp_path / "source", strategy="Grid", ranges=ranges)
+    tuning.follow_tuning(cloud, name, every=0.2)
+    assert [row["kind"] for row in tuning.trials_table(cloud, name)] == ["good", "bad"]
+    assert tuning.best_trial(cloud, name)["kind"] == "good"
