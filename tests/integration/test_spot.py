@@ -5,12 +5,11 @@ import os
 import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from helpers.localaws.engines.spot import SpotMarket, SpotPlan, billable
+from helpers.localaws.engines.spot import FILE, SpotMarket, SpotPlan, billable
 from tests.conftest import LocalAws
 from tests.training_jobs import BUCKET, LOGS, Gate, Jobs, processes_of, statuses
 
@@ -39,9 +38,9 @@ def jobs(aws: LocalAws) -> Jobs:
 
 @pytest.fixture
 def market(aws: LocalAws) -> Iterator[Any]:
-    """Set how often jobs are interrupted; the default afterwards."""
-    yield lambda setting: aws.cli("up", "--spot-interruptions", setting)
-    aws.cli("up", "--spot-interruptions", "1")
+    """Set how often jobs are interrupted, as ``up --spot-interruptions`` does; the default afterwards."""
+    yield (aws.state / FILE).write_text
+    (aws.state / FILE).unlink()
 
 
 def spot(jobs: Jobs, script: str, instances: int = 1, wait: int = 600, **changes: Any) -> dict[str, Any]:
@@ -165,26 +164,41 @@ def test_a_job_that_is_stopped_while_it_is_interrupted_ends_with_what_it_has(job
     assert list(jobs.model(job)) == ["left-by-algo-1-0"]
 
 
-def test_a_host_that_is_killed_while_it_writes_leaves_the_checkpoint_before(jobs):
+def test_a_host_that_is_killed_while_it_writes_leaves_the_checkpoint_before(jobs, tmp_path):
     jobs.put("spot/killed/model", "good")
-    script = """
-import os, signal, time
+    gate = Gate(tmp_path)
+    script = f"""
+import os, signal
 os.chdir("/opt/ml/checkpoints")
 file = open("model", "wb", buffering=0)
 file.write(b"hal")
-for look in range(3):
-    time.sleep(0.6)
-    open("part", "w").write("x")
-    os.rename("part", f"whole-{look}")
+open("part", "w").write("x")
+os.rename("part", "whole")
+{gate.script}
 os.kill(os.getpid(), signal.SIGKILL)
 """
-    job = jobs.run(script, CheckpointConfig={"S3Uri": f"s3://{BUCKET}/spot/killed"})
+    name = jobs.start(script, CheckpointConfig={"S3Uri": f"s3://{BUCKET}/spot/killed"})
+    gate.wait()
+    # Whatever was written before this file has been looked at, too.
+    waiter = jobs.s3.get_waiter("object_exists")
+    waiter.wait(Bucket=BUCKET, Key="spot/killed/whole", WaiterConfig={"Delay": 0.1, "MaxAttempts": 200})
+    gate.open()
+    job = jobs.end(name)
     assert job["FailureReason"].endswith("exit code: 137")
     assert jobs.s3.get_object(Bucket=BUCKET, Key="spot/killed/model")["Body"].read() == b"good"
-    found = [one["Key"] for one in jobs.s3.list_objects_v2(Bucket=BUCKET, Prefix="spot/killed/")["Contents"]]
-    assert {"spot/killed/whole-0", "spot/killed/whole-1"} < set(found), "the looks in which it was being written"
     kept_back = "[localaws] the checkpoint model may be half written, since its host ended: it does not go to S3"
-    assert kept_back in jobs.lines(job["TrainingJobName"])
+    assert kept_back in jobs.lines(name)
+
+
+def test_the_setting_is_kept_and_checked(aws, market):
+    market("none")
+    aws.cli("up", "--spot-interruptions", "random")  # also of a server that runs
+    aws.cli("up")  # as a notebook that connects
+    assert SpotMarket.of(aws.state).random
+    wrong = aws.cli("up", "--spot-interruptions", "often", check=False)
+    assert wrong.returncode == 2
+    assert "'often' is neither a number nor 'none' nor 'random'" in wrong.stderr
+    assert SpotMarket.of(aws.state).random
 
 
 # ---- while there are no instances ----
@@ -215,13 +229,3 @@ def test_a_waiting_job_can_be_stopped_and_survives_no_kill_but_says_so(fresh_aws
     held = (interrupted - failed["TrainingStartTime"]).total_seconds()
     assert abs(failed["TrainingTimeInSeconds"] - held) <= 1
     assert failed["TrainingEndTime"] < before, "the time without a server counts"
-
-
-def test_the_setting_is_kept_and_checked(tmp_path: Path, fresh_aws):
-    aws = fresh_aws("--spot-interruptions", "random")
-    assert SpotMarket.of(aws.state).random
-    aws.cli("up")
-    assert SpotMarket.of(aws.state).random
-    wrong = aws.cli("up", "--spot-interruptions", "often", check=False)
-    assert wrong.returncode == 2
-    assert "'often' is neither a number nor 'none' nor 'random'" in wrong.stderr
