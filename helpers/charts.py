@@ -379,3 +379,86 @@ def _draw_use(
     ax.margins(x=0.02)
     ax.grid()
     ax.set_axisbelow(True)
+
+
+ALARM_LOOKS = {"ALARM": (VERMILION, ""), "OK": ("#E4E4E4", ""), "INSUFFICIENT_DATA": ("white", "////")}
+
+
+def scaling(windows: Sequence[Mapping[str, Any]], samples: Sequence[Mapping[str, Any]], target: float) -> Figure:
+    """One load and what it did, over time: requests at once, instances, latency, and the two alarms.
+
+    ``windows`` are those of a load's result, ``samples`` the rows of ``scaling.observe``; ``target`` is the policy's.
+    """
+    begin = min(row["at"] for row in (*windows, *samples))
+    at, looked = ([row["at"] - begin for row in rows] for rows in (windows, samples))
+    heights = {"height_ratios": [2, 2, 2, 1]}
+    with plt.rc_context(STYLE):
+        figure, axes = new_figure(6.4, 4, 1, sharex=True, gridspec_kw=heights)
+        offered, instances, latency, alarms = axes[:, 0]
+        offered.fill_between(at, [row["level"] for row in windows], step="post", color=SKY, alpha=0.45, lw=0)
+        offered.plot(at, [row["level"] for row in windows], color=BLUE, drawstyle="steps-post", label="offered")
+        carried = [target * row["instances"] for row in samples]
+        offered.plot(looked, carried, "--", color=GREY, drawstyle="steps-post", label=f"{target:g} per instance")
+        offered.set_title("requests at once")
+        desired = [row["desired"] for row in samples]
+        instances.plot(looked, desired, ":", color=ORANGE, lw=2, drawstyle="steps-post", label="desired")
+        in_service = [row["instances"] for row in samples]
+        instances.plot(looked, in_service, color=BLUE, lw=2, drawstyle="steps-post", label="in service")
+        instances.yaxis.get_major_locator().set_params(integer=True)
+        instances.set_title("instances")
+        latency.plot(at, [row["p95"] for row in windows], "--", color=ORANGE, label="p95")
+        latency.plot(at, [row["p50"] for row in windows], color=BLUE, label="p50")
+        latency.set_title("latency in milliseconds")
+        for ax in (offered, instances, latency):
+            ax.set_ylim(bottom=0)
+            ax.grid()
+            _legend_above(ax)
+        _draw_alarms(alarms, looked, samples)
+    return figure
+
+
+def _legend_above(ax: Any, **options: Any) -> None:
+    """A legend in the line of the title, where it covers nothing."""
+    given = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": 3, "fontsize": 8, "borderaxespad": 0.1}
+    ax.legend(**given, **options)
+
+
+def _draw_alarms(ax: Any, at: Sequence[float], samples: Sequence[Mapping[str, Any]]) -> None:
+    ends = [*at[1:], at[-1] + (at[-1] - at[-2] if len(at) > 1 else 1.0)]
+    for level, which in enumerate(("low", "high")):
+        for start, end, row in zip(at, ends, samples, strict=True):
+            if row[which] in ALARM_LOOKS:
+                colour, hatch = ALARM_LOOKS[row[which]]
+                edge = GREY if hatch else colour  # which also draws the hatch
+                ax.barh(level, end - start, left=start, height=0.7, color=colour, hatch=hatch, edgecolor=edge, lw=0)
+    handles = [
+        plt.Rectangle((0, 0), 1, 1, facecolor=colour, hatch=hatch, edgecolor=GREY, label=state)
+        for state, (colour, hatch) in ALARM_LOOKS.items()
+    ]
+    _legend_above(ax, handles=handles)
+    ax.set_yticks([0, 1], ["low", "high"])
+    ax.set(xlabel="seconds", title="alarms", ylim=(-0.6, 1.6))
+
+
+def what_if(outcomes: Mapping[str, Any]) -> Figure:
+    """Simulated policies over the same traffic (``scaling.simulate``): instances, latency, and what each comes to."""
+    with plt.rc_context(STYLE):
+        figure, axes = new_figure(5.4, 3, 1, sharex=True, gridspec_kw={"height_ratios": [1.3, 2, 2]})
+        rate, instances, latency = axes[:, 0]
+        moments = next(iter(outcomes.values())).moments
+        rate.fill_between([one.at / 3600 for one in moments], [one.rate for one in moments], color=SKY, alpha=0.6, lw=0)
+        rate.set_title("offered requests a second")
+        lines = itertools.cycle(("-", "--", "-.", ":"))
+        for (name, outcome), colour, line in zip(outcomes.items(), itertools.cycle(SERIES), lines, strict=False):
+            hours, lost = [one.at / 3600 for one in outcome.moments], outcome.lost / max(outcome.requests, 1)
+            told = f"{name}: p95 {outcome.percentile(95):.2g} s, {lost:.1%} lost, ${outcome.usd:.2f}"
+            instances.plot(hours, [one.instances for one in outcome.moments], line, color=colour, lw=1.8, label=told)
+            latency.plot(hours, [one.seconds for one in outcome.moments], line, color=colour, lw=1.4)
+        instances.yaxis.get_major_locator().set_params(integer=True)
+        instances.set_title("instances in service")
+        instances.set_ylim(0, 1.9 * max(one.instances for outcome in outcomes.values() for one in outcome.moments))
+        instances.legend(loc="upper left", fontsize=8, borderaxespad=0)
+        latency.set(yscale="log", xlabel="hours", title="mean latency in seconds, logarithmic")
+        for ax in (rate, instances, latency):
+            ax.grid()
+    return figure

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,7 +11,6 @@ from tests.endpoints import Hosting, refused, until, variant
 
 DIMENSION = "sagemaker:variant:DesiredInstanceCount"
 CONCURRENCY = {"PredefinedMetricType": "SageMakerVariantConcurrentRequestsPerModelHighResolution"}
-USERS = 6
 
 
 class Scaling:
@@ -72,47 +70,6 @@ def scaling(hosting: Hosting, served: str) -> Iterator[Scaling]:
 
 
 # ---- it scales ----
-
-
-def test_an_endpoint_follows_its_load(fresh_aws: Callable[..., Any]) -> None:
-    """Out to three under six users, in to one when they have gone; sixty times faster than on AWS."""
-    hosting = Hosting(fresh_aws("--time-scale", "60"))
-    name = hosting.in_service(hosting.deploy())
-    scaling = Scaling(hosting, name)
-    scaling.register()
-    scaling.track(ScaleInCooldown=60, ScaleOutCooldown=60)
-
-    def instances() -> int:
-        return int(hosting.describe(name)["ProductionVariants"][0]["CurrentInstanceCount"])
-
-    leaving = False
-
-    def use() -> int:
-        asked = 0
-        while not leaving:
-            hosting.ask(name, "sleep=0.05")
-            asked += 1
-        return asked
-
-    with ThreadPoolExecutor(USERS) as users:
-        working = [users.submit(use) for _ in range(USERS)]
-        until(instances, lambda count: count == 3)
-        until(lambda: scaling.activities()[0]["StatusCode"], lambda status: status == "Successful")
-        leaving = True
-    assert all(one.result() for one in working)
-    until(instances, lambda count: count == 1)
-    until(lambda: scaling.activities()[0]["StatusCode"], lambda status: status == "Successful")
-    newest, *_, oldest = scaling.activities()
-    assert "-AlarmLow-" in newest["Cause"]
-    assert newest["Description"] == "Setting desired instance count to 1."
-    assert "-AlarmHigh-" in oldest["Cause"]
-    assert oldest["Cause"].endswith("in state ALARM triggered policy policy")
-    until(lambda: scaling.activities(IncludeNotScaledActivities=True)[0], lambda one: "NotScaledReasons" in one)
-    reason = scaling.activities(IncludeNotScaledActivities=True)[0]["NotScaledReasons"]
-    assert reason == [{"Code": "AlreadyAtMinCapacity", "CurrentCapacity": 1, "MinCapacity": 1}]
-    hosting.delete(name)
-    assert scaling.client.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"] == []
-    assert scaling.client.describe_scaling_policies(ServiceNamespace="sagemaker")["ScalingPolicies"] == []
 
 
 def test_bounds_are_enforced(hosting: Hosting, served: str, scaling: Scaling) -> None:

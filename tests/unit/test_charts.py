@@ -15,7 +15,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from PIL import Image
 
-from helpers import charts
+from helpers import charts, scaling
 from helpers.data import BreedCount, Summary
 
 
@@ -149,3 +149,29 @@ def test_an_interruption_is_marked_on_the_curve_of_its_run() -> None:
     (axes,) = charts.interrupted(reports).axes
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["one", "two"]
     assert [text.get_text() for text in axes.texts] == ["interrupted; taken up after step 17, 3 done again"]
+
+
+def test_a_scaled_load_is_shown_with_its_instances_latency_and_alarms() -> None:
+    windows = [{"at": 1000.0 + i, "level": 30 if i < 5 else 0, "p50": 10.0, "p95": 20.0 + i} for i in range(10)]
+    states = ["INSUFFICIENT_DATA", "OK", "ALARM"]
+    samples = [
+        {"at": 1000.5 + i, "instances": 1 + i // 4, "desired": 2, "high": states[i % 3], "low": ""} for i in range(10)
+    ]
+    figure = charts.scaling(windows, samples, target=10)
+    offered, instances, _, alarms = figure.axes
+    assert list(instances.lines[1].get_ydata()) == [1] * 4 + [2] * 4 + [3] * 2
+    assert list(offered.lines[1].get_ydata())[-1] == 30  # what three instances carry at ten each
+    assert min(offered.lines[0].get_xdata()) == 0
+    assert len(alarms.patches) == 10  # one row of states, for only one alarm is there
+    assert rendered(figure).width == 750
+
+
+def test_what_ifs_are_compared_with_what_they_come_to() -> None:
+    policies = {"one": {"target": None}, "scaled": {"target": 4}}
+    outcomes = scaling.simulate(policies, [1.0, 50.0, 1.0], hours=3, rate=20, seconds=0.2, usd_per_hour=1.0)
+    figure = charts.what_if(outcomes)
+    told = [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
+    assert told[0].startswith("one: p95 ")
+    assert told[0].endswith("$3.00")
+    assert max(figure.axes[1].lines[1].get_ydata()) == 3
+    assert rendered(figure).width == 750
