@@ -23,6 +23,8 @@ CHOICES = {
     "notebook": "ml.t3.medium ml.t3.large ml.t3.xlarge ml.m5.xlarge".split(),
     "ec2": "t3.medium c5.large c5.xlarge c5.2xlarge g4dn.xlarge".split(),
 }
+# What costs by the hour or the second.
+HOURLY = ("training", "endpoint", "notebook instance", "EC2", "function")
 SPOT_KINDS = ("training", "ec2")
 
 
@@ -142,8 +144,11 @@ def within_budget(lines: list[Line], budget_usd: float, spent_usd: float = 0.0) 
 
 
 def estimate(cloud: Cloud, *lines: Line) -> list[Line]:
-    """What the project has cost so far and what is to start, as rows to show; raises :class:`OverBudget`."""
-    so_far = total(bill(cloud))
+    """What the project has cost so far and what is to start, as rows to show; raises :class:`OverBudget`.
+
+    Storage is left out of what it has cost: to list a bucket takes longer than its cents are worth here.
+    """
+    so_far = total(bill(cloud, *HOURLY))
     within_budget(list(lines), cloud.settings.budget_usd, so_far)
     spent = [Line("spent so far", 1.0, cloud.settings.project, so_far, "the bill")] if so_far else []
     return [*spent, *lines]
@@ -160,8 +165,7 @@ def bill(cloud: Cloud, *about: str) -> list[Line]:
     ``about`` chooses lines by how they begin: ``training``, ``endpoint dog-breeds``, ``function``, ``EC2``, ``bucket``.
     """
     lines = []
-    for used in usage.find(cloud):
-        if not about or used.what.startswith(about):
-            price = cloud.prices.of(used.service, used.usage_type)
-            lines.append(Line(used.what, used.quantity, used.unit, used.quantity * price.usd, price.source))
+    for used in usage.find(cloud, *about):
+        price = cloud.prices.of(used.service, used.usage_type)
+        lines.append(Line(used.what, used.quantity, used.unit, used.quantity * price.usd, price.source))
     return lines

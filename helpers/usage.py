@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -36,19 +36,28 @@ class Used:
     unit: str
 
 
-def find(cloud: Cloud) -> list[Used]:
-    """Everything that the project has used and that the cloud still knows of."""
-    now = datetime.now(UTC)
-    names = _tagged(cloud)
-    return [
-        *_each(cloud, now, names["training-job"], _training_job),
-        *_each(cloud, now, names["endpoint"], _endpoint),
-        *_each(cloud, now, names["notebook-instance"], _notebook_instance),
-        *_each(cloud, now, _instances(cloud), _instance),
-        *_volumes(cloud, now),
-        *_each(cloud, now, names["function"], _function),
-        *_each(cloud, now, names["bucket"], _bucket),
-    ]
+def find(cloud: Cloud, *about: str) -> list[Used]:
+    """What the project has used and the cloud still knows of: all, or what begins with one of ``about``.
+
+    Only what is asked for is looked at: a bucket of many objects takes a while.
+    """
+    now, names = datetime.now(UTC), _tagged(cloud)
+    readers: dict[str, Callable[[], Iterable[Used]]] = {
+        "training": lambda: _each(cloud, now, names["training-job"], _training_job),
+        "endpoint": lambda: _each(cloud, now, names["endpoint"], _endpoint),
+        "notebook instance": lambda: _each(cloud, now, names["notebook-instance"], _notebook_instance),
+        "EC2 instance": lambda: _each(cloud, now, _instances(cloud), _instance),
+        "EC2 volume": lambda: _volumes(cloud, now),
+        "function": lambda: _each(cloud, now, names["function"], _function),
+        "bucket": lambda: _each(cloud, now, names["bucket"], _bucket),
+    }
+    wanted = about or tuple(readers)
+    chosen = [read for kind, read in readers.items() if any(_overlap(kind, one) for one in wanted)]
+    return [used for read in chosen for used in read() if used.what.startswith(wanted)]
+
+
+def _overlap(kind: str, asked: str) -> bool:
+    return kind.startswith(asked) or asked.startswith(kind)
 
 
 def _each(cloud: Cloud, now: datetime, names: list[str], read: Any) -> Iterator[Used]:
@@ -188,10 +197,12 @@ def _function(cloud: Cloud, name: str, _: datetime) -> Iterable[Used]:
 
 
 def _bucket(cloud: Cloud, name: str, now: datetime) -> Iterable[Used]:
-    """Every version of every object, from when it was put until now."""
-    gb_months = 0.0
-    for page in cloud.client("s3").get_paginator("list_object_versions").paginate(Bucket=name):
-        for one in page.get("Versions", []):
+    """Every object from when it was put until now; in a bucket with versions, every version."""
+    s3, gb_months = cloud.client("s3"), 0.0
+    versioned = "Status" in s3.get_bucket_versioning(Bucket=name)
+    call, listed = ("list_object_versions", "Versions") if versioned else ("list_objects_v2", "Contents")
+    for page in s3.get_paginator(call).paginate(Bucket=name):
+        for one in page.get(listed, []):
             age = max(0.0, (now - one["LastModified"]).total_seconds())
             gb_months += one["Size"] / GIB * age / MONTH_SECONDS
     yield Used(f"bucket {name}", S3, "TimedStorage-ByteHrs", gb_months, "GB-month")

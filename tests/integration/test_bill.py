@@ -54,8 +54,20 @@ def test_every_resource_of_the_project_is_on_the_bill(aws, there, job, tmp_path)
     assert costs.total(lines) == pytest.approx(sum(line.usd for line in lines))
     assert all(line.usd > 0 and line.source for line in lines)
     assert {line.what for line in lines} == set(used)
+    assert [line.what for line in costs.bill(there, "bucket")] == [f"bucket {there.bucket}"]
     chosen = costs.bill(there, "function", f"training {name}")
     assert {line.what.split(",")[0] for line in chosen} == {"function billed", f"training {name}"}
+
+
+def test_older_versions_of_an_object_are_stored_too(there):
+    cloud.ensure_bucket(there)
+    s3, key = there.client("s3"), {"Bucket": there.bucket, "Key": "versioned"}
+    s3.put_bucket_versioning(Bucket=there.bucket, VersioningConfiguration={"Status": "Enabled"})
+    s3.put_object(**key, Body=b"x" * 1_000_000)
+    (before,) = usage.find(there, "bucket")
+    s3.put_object(**key, Body=b"")
+    (after,) = usage.find(there, "bucket")
+    assert after.quantity >= before.quantity
 
 
 def test_an_ec2_instance_bills_from_its_launch_to_its_end(aws, there):

@@ -61,7 +61,7 @@ def test_the_budget_refuses():
 
 def test_what_was_spent_counts(cloud, monkeypatch):
     monkeypatch.setattr(
-        usage, "find", lambda _: [Used("training a", "AmazonSageMaker", "Train:ml.c5.2xlarge", 2.0, "h")]
+        usage, "find", lambda *_: [Used("training a", "AmazonSageMaker", "Train:ml.c5.2xlarge", 2.0, "h")]
     )
     line = costs.instance("training", "ml.c5.2xlarge", 1, 1800)
     spent, wanted = costs.estimate(cloud, costs.instance("training", "ml.c5.2xlarge", 1, 1000))
