@@ -403,7 +403,7 @@ def _object(cloud: Cloud, key: str) -> bytes | None:
     s3 = cloud.client("s3")
     try:
         content: bytes = s3.get_object(Bucket=cloud.bucket, Key=key)["Body"].read()
-    except s3.exceptions.NoSuchKey:
+    except (s3.exceptions.NoSuchKey, s3.exceptions.NoSuchBucket):
         return None
     return content
 

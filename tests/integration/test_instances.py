@@ -78,6 +78,9 @@ def test_an_instance_that_shuts_itself_down(instances: Instances, behaviour: str
     identifier = instances.launch(
         "trap 'echo last words' EXIT; sudo shutdown -h now; sleep 300", InstanceInitiatedShutdownBehavior=behaviour
     )
+    attribute = "instanceInitiatedShutdownBehavior"
+    described = instances.ec2.describe_instance_attribute(InstanceId=identifier, Attribute=attribute)
+    assert described["InstanceInitiatedShutdownBehavior"] == {"Value": behaviour}
     ended = instances.wait(identifier, end)
     assert ended["StateReason"]["Code"] == "Client.InstanceInitiatedShutdown"
     assert ended["StateTransitionReason"] == ""
@@ -158,6 +161,8 @@ def test_spot_instances_are_of_the_spot_market(instances: Instances) -> None:
     assert (request["State"], request["Status"]["Code"], request["SpotPrice"]) == ("active", "fulfilled", "0.05")
     assert instances.describe(identifier)["SpotInstanceRequestId"] == request["SpotInstanceRequestId"]
     assert refused(instances.ec2.stop_instances, InstanceIds=[identifier])[0] == "UnsupportedOperation"
+    with pytest.raises(ClientError, match="Call RunInstances with InstanceMarketOptions"):
+        instances.ec2.request_spot_instances(InstanceCount=1)
     instances.ec2.cancel_spot_instance_requests(SpotInstanceRequestIds=[request["SpotInstanceRequestId"]])
     assert instances.state(identifier) == "running", "cancelling a request leaves its instance"
     instances.ec2.terminate_instances(InstanceIds=[identifier])
@@ -315,6 +320,13 @@ def test_instances_that_do_not_exist(instances: Instances) -> None:
         )
     assert refused(instances.ec2.stop_instances, InstanceIds=["mine"])[0] == "InvalidInstanceID.Malformed"
     assert refused(instances.ec2.get_console_output, InstanceId=unknown)[0] == "InvalidInstanceID.NotFound"
+
+
+def test_the_tags_of_an_instance_profile_are_listed(instances: Instances) -> None:
+    tags = [{"Key": "project", "Value": "profiles"}]
+    instances.iam.create_instance_profile(InstanceProfileName="tagged-profile", Tags=tags)
+    assert instances.iam.list_instance_profile_tags(InstanceProfileName="tagged-profile")["Tags"] == tags
+    assert refused(instances.iam.list_instance_profile_tags, InstanceProfileName="none")[0] == "NoSuchEntity"
 
 
 def test_protected_instances_stay(instances: Instances) -> None:

@@ -9,7 +9,7 @@ import secrets
 from datetime import datetime
 from typing import Any
 
-from ..errors import refuse
+from ..errors import NotImplementedHere, refuse
 from ..gateway import Params, Request, operation
 from ..store import Document
 from ..tags import to_list
@@ -40,6 +40,14 @@ def fulfil(request: Request, instance: Any, options: Params, tags: dict[str, str
         "Tags": to_list(tags),
     }
     request.cloud.store.table(TABLE).put(request.region, identifier, document)
+
+
+@operation("ec2", "RequestSpotInstances")
+def request_spot_instances(request: Request, _: Params) -> None:
+    """The older way, which AWS itself advises against."""
+    raise NotImplementedHere(
+        request.operation, "Call RunInstances with InstanceMarketOptions, as AWS recommends; the request is made by it."
+    )
 
 
 @operation("ec2", "DescribeSpotInstanceRequests")

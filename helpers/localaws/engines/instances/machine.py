@@ -14,6 +14,7 @@ import shlex
 import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,7 +24,7 @@ import psutil
 from .. import stopping
 from ..container import Container
 from ..processes import Child, Processes
-from ..training_host import remove, temporary_folder
+from ..training_host import TEMPORARY, remove, temporary_folder
 from .images import Image
 
 OWN_FOLDERS = ("/opt", "/home/ec2-user", "/home/ubuntu", "/root", "/tmp", "/var/log", "/var/lib/cloud", "/srv", "/mnt")
@@ -134,15 +135,27 @@ class Machine:
 
     def remove(self) -> None:
         """Remove the disk."""
+        if self._plain_root != self.root:
+            self._plain_root.unlink()
         remove(self.root)
 
     def localise(self, text: str) -> str:
         """A script with the instance's own folders where it names a system's."""
-        return _BEGINNING.sub(lambda found: f"{self.root}{found[0]}", text)
+        return _BEGINNING.sub(lambda found: f"{self._plain_root}{found[0]}", text)
 
     def generalise(self, text: str) -> str:
         """Output that reads as it would on AWS."""
-        return text.replace(str(self.root), "")
+        return text.replace(str(self.root), "").replace(str(self._plain_root), "")
+
+    @property
+    def _plain_root(self) -> Path:
+        """The root by a path that a shell takes without quotes: a link, where the state folder's own has spaces."""
+        if re.fullmatch(r"[\w./+-]+", str(self.root)):
+            return self.root
+        link = Path(tempfile.gettempdir()) / f"{TEMPORARY}{self._identity[:8]}-{self.folder.name}"
+        if not link.is_symlink():
+            link.symlink_to(self.root)
+        return link
 
     def environment(self, threads: int, extra: Mapping[str, str]) -> dict[str, str]:
         """What a process of the instance starts with."""
@@ -180,7 +193,7 @@ class Machine:
         apart = ["/bin/sh", "-c", 'exec "$@" 2>"$0"', str(errors)] if errors else []
         return processes.spawn(
             [*apart, *self._interpreter(script), str(path)],
-            cwd=self.root,
+            cwd=self._plain_root,
             env=environment,
             on_line=lambda line: on_line(self.generalise(line)),
             name=name,

@@ -36,8 +36,10 @@ class Reason:
     @property
     def transition(self) -> str:
         """StateTransitionReason, which AWS leaves empty where the instance shut itself down."""
-        user = self.code == "Client.UserInitiatedShutdown"
-        return f"User initiated ({self.at:%Y-%m-%d %H:%M:%S} GMT)" if user else ""
+        if self.code == "Client.InstanceInitiatedShutdown":
+            return ""
+        who = "User" if self.code == "Client.UserInitiatedShutdown" else "Server"
+        return f"{who} initiated ({self.at:%Y-%m-%d %H:%M:%S} GMT)"
 
 
 class Record:
