@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from ...protocol import Response
+from .. import stopping
 from .commands import Commands
 from .instance import TABLE, Instance
 from .record import Reason
@@ -78,6 +79,8 @@ class InstancesEngine:
             running = [one for one in self._instances.values() if one.record.state not in ENDED]
         for instance in running:
             instance.abandon()
+        if running:
+            stopping.kill(self.cloud.identity, self.cloud.workplace("instances"))
         for instance in running:
             instance.join(CLOSE_SECONDS)
 

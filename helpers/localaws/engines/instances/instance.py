@@ -37,6 +37,7 @@ SHUTDOWN = 30.0  # how long the system waits for its processes before it kills t
 BASIC, DETAILED = 300.0, 60.0  # metric periods
 CREDENTIALS_LAST = 6 * HOUR
 RENEWED_BEFORE = 15 * 60
+CLOSING = "Server.ScheduledStop"  # the reason of a stop that the server's own end brings about
 LONGEST_USER_DATA = 16_384  # bytes, before base64
 TABLE = "ec2-instance"
 
@@ -100,12 +101,11 @@ class Instance:
             self._thread.join(seconds)
 
     def abandon(self) -> None:
-        """The server is about to end: end the processes, and let the record say so at once."""
+        """The server is about to end, and ends all processes: let the record say so."""
         with self._lock:
             self._ask = Ask.TERMINATE if self.record.state == "shutting-down" else Ask.STOP
-            self._reason = Reason("Server.ScheduledStop", self.cloud.clock.now())
+            self._reason = Reason(CLOSING, self.cloud.clock.now())
             self._asked.set()
-        self.machine.end()
 
     def shut_down(self, action: str, seconds: float) -> None:
         """What the system's own ``shutdown`` asks for: ``off``, ``reboot``, or ``cancel`` of an earlier one."""
@@ -187,7 +187,8 @@ class Instance:
         while True:
             period = DETAILED if self.record.moto.monitored else BASIC
             asked = self.cloud.clock.wait(self._asked, period)
-            started, used = self._publish(started, used)
+            if self._reason is None or self._reason.code != CLOSING:
+                started, used = self._publish(started, used)
             if not asked:
                 continue
             with self._lock:
@@ -205,8 +206,8 @@ class Instance:
     def _come_to_rest(self, ask: Ask, reason: Reason) -> None:
         if self._power is not None:
             self._power.cancel()
-        closing = reason.code == "Server.ScheduledStop"
-        self.machine.end(0.0 if closing else SHUTDOWN / self.cloud.clock.scale)
+        if reason.code != CLOSING:
+            self.machine.end(SHUTDOWN / self.cloud.clock.scale)
         # It may have been asked to terminate while it was stopping.
         with self._lock:
             ask, reason = self._ask or ask, self._reason or reason
