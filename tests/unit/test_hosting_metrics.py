@@ -16,8 +16,16 @@ class Monitoring:
         self.published: dict[str, Any] = {}
 
     def publish_many(
-        self, region: str, namespace: str, metric: str, values: list[float], dimensions: dict[str, str], unit: str
+        self,
+        region: str,
+        namespace: str,
+        metric: str,
+        values: list[float],
+        dimensions: dict[str, str],
+        unit: str,
+        resolution: int,
     ) -> None:
+        assert resolution == (1 if metric == "ConcurrentRequestsPerModel" else 60)
         assert (region, namespace) == ("us-east-1", "AWS/SageMaker")
         assert dimensions == {"EndpointName": "dogs", "VariantName": "AllTraffic"}
         self.published[metric] = (values, unit)

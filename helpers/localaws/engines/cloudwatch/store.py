@@ -151,7 +151,7 @@ class MetricStore:
                 new, self._new = self._new, []
                 chunks = [(series.identity, series.unsaved()) for series in self._dirty]
                 self._dirty = set()
-            if not chunks:
+            if not chunks and not new:
                 return
             with self._database:
                 self._database.executemany(

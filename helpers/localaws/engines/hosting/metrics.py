@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ...monitoring import Monitoring
 from ..clock import Clock
+from ..cloudwatch.metrics import HIGH, STANDARD
 
 NAMESPACE = "AWS/SageMaker"
 FLUSH_SECONDS = 1.0
@@ -93,12 +94,14 @@ class InvocationMetrics:
             self._publish(metric, values)
 
     def publish_concurrency(self, means: list[float]) -> None:
-        """Publish each instance's mean number of requests over the last period."""
-        self._publish("ConcurrentRequestsPerModel", means)
+        """Publish each instance's mean number of requests over the last period: with high resolution, as AWS does."""
+        self._publish("ConcurrentRequestsPerModel", means, HIGH)
 
-    def _publish(self, metric: str, values: list[float]) -> None:
+    def _publish(self, metric: str, values: list[float], resolution: int = STANDARD) -> None:
         unit = UNITS.get(metric, "None")
-        self._monitoring.publish_many(self._region, NAMESPACE, metric, values, self._dimensions, unit)
+        self._monitoring.publish_many(
+            self._region, NAMESPACE, metric, values, self._dimensions, unit, resolution=resolution
+        )
 
 
 class Reporter:
