@@ -56,18 +56,27 @@ class Series:
 
     def replace(self, rows: Rows) -> None:
         """Hold these rows, and count them as saved."""
-        self._numbers = array("d", rows.tobytes())
+        self._numbers = array("d")
+        self.newest, self._in_order = -np.inf, True
+        self.add(rows)
         self._saved = len(self._numbers)
-        self.newest = float(rows[:, TIME].max()) if len(rows) else 0.0
 
     def add(self, rows: Rows) -> None:
         """Append rows."""
-        self._numbers.frombytes(rows.tobytes())
-        self.newest = max(self.newest, float(rows[:, TIME].max()))
+        if len(rows):
+            times = rows[:, TIME]
+            self._in_order = self._in_order and times[0] >= self.newest and bool((np.diff(times) >= 0).all())
+            self.newest = max(self.newest, float(times.max()))
+            self._numbers.frombytes(rows.tobytes())
 
-    def rows(self) -> Rows:
-        """All rows (a copy)."""
-        return np.array(self._numbers).reshape(-1, WIDTH)
+    def rows(self, start: float = -np.inf, end: float = np.inf) -> Rows:
+        """The rows from ``start`` up to, not including, ``end`` (a copy)."""
+        # A view of the numbers, which cannot grow while it is there: it ends with this call.
+        view = np.frombuffer(self._numbers).reshape(-1, WIDTH)
+        if self._in_order:
+            first, last = np.searchsorted(view[:, TIME], [start, end])
+            return view[first:last].copy()
+        return view[(view[:, TIME] >= start) & (view[:, TIME] < end)]
 
     def unsaved(self) -> bytes:
         """The bytes of the rows that were added since the last call."""
@@ -114,11 +123,8 @@ class MetricStore:
     def rows(self, of: Metric, start: float, end: float, unit: str | None = None) -> Rows:
         """The points from ``start`` up to, not including, ``end``, of one unit or of all."""
         with self._lock:
-            found = [one.rows() for name, one in self._metrics.get(of, {}).items() if unit in (None, name)]
-        rows = np.concatenate(found) if found else np.empty((0, WIDTH))
-        times = rows[:, TIME]
-        selected: Rows = rows[(times >= start) & (times < end)]
-        return selected
+            found = [one.rows(start, end) for name, one in self._metrics.get(of, {}).items() if unit in (None, name)]
+        return found[0] if len(found) == 1 else np.concatenate(found) if found else np.empty((0, WIDTH))
 
     def units(self, of: Metric) -> list[str]:
         """The units that a metric has points in."""
