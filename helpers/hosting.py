@@ -49,8 +49,9 @@ def deploy(
 ) -> dict[str, Any]:
     """Have an endpoint ``name`` that serves ``model_data`` (``s3://…/model.tar.gz``); returns its description.
 
-    Nothing happens where it does so already. One that serves something else, or has failed, is deleted and made anew:
-    meanwhile it does not answer. Waits until it is in service. Raises :class:`DeploymentFailed` or ``ClientError``.
+    Nothing happens where it does so already. One that serves something else is updated, and goes on answering
+    meanwhile; where the new instances do not start it stays as it was. One that has failed is deleted and made anew.
+    Waits until it is in service. Raises :class:`DeploymentFailed` or ``ClientError``.
     """
     wanted = _Deployment(model_data, role, image, instance_type, instance_count, environment or {})
     version, existing = wanted.version(name), _settled(cloud, name)
@@ -59,15 +60,19 @@ def deploy(
         return existing
     # First what is checked at once: a wrong address or role must not cost the endpoint that serves.
     _create_version(cloud, version, wanted, tags or cloud.settings.tags)
-    if existing:
-        print(f"{name}: serves something else or has failed; replacing it")
-        _delete_endpoint(cloud, name)
-        _delete_versions(cloud, name, but=version)
-    _create_endpoint(cloud, name, version, tags or cloud.settings.tags)
-    settled = _settled(cloud, name)
-    if settled is None or settled["EndpointStatus"] != "InService":
-        reason = (settled or {}).get("FailureReason", "it was deleted meanwhile")
-        raise DeploymentFailed(f"{name} is not in service: {reason}\n" + "\n".join(log_tail(cloud, name)))
+    if existing and existing["EndpointStatus"] == "InService":
+        print(f"{name}: serves something else; updating it")
+        cloud.client("sagemaker").update_endpoint(EndpointName=name, EndpointConfigName=version)
+    else:
+        if existing:
+            print(f"{name}: has failed; replacing it")
+            _delete_endpoint(cloud, name)
+        _create_endpoint(cloud, name, version, tags or cloud.settings.tags)
+    settled = _settled(cloud, name) or {}
+    if (settled.get("EndpointStatus"), settled.get("EndpointConfigName")) != ("InService", version):
+        reason = settled.get("FailureReason", "it was changed or deleted meanwhile")
+        raise DeploymentFailed(f"{name} does not serve this: {reason}\n" + "\n".join(log_tail(cloud, name)))
+    _delete_versions(cloud, name, but=version)
     return settled
 
 

@@ -96,7 +96,8 @@ def test_deploy_predict_replace_delete(
     second = model_data(cloud, "second", APP % "second")
     changed = hosting.deploy(cloud, endpoint, second, role, image, INSTANCE, environment=environment)
     assert changed["EndpointConfigName"] != made["EndpointConfigName"]
-    assert "replacing" in capsys.readouterr().out
+    assert changed["CreationTime"] == made["CreationTime"]
+    assert "updating" in capsys.readouterr().out
     assert hosting.predict(cloud, endpoint, photo)["model"] == "second"
 
     sagemaker = cloud.client("sagemaker")
@@ -105,6 +106,11 @@ def test_deploy_predict_replace_delete(
     ]
     with pytest.raises(ClientError, match="Could not find model data"):
         hosting.deploy(cloud, endpoint, "s3://hosted/nothing.tar.gz", role, image, INSTANCE, environment=environment)
+    assert hosting.predict(cloud, endpoint, photo)["model"] == "second"
+
+    broken = model_data(cloud, "broken", "raise RuntimeError('no weights')\n")
+    with pytest.raises(hosting.DeploymentFailed, match="no weights"):
+        hosting.deploy(cloud, endpoint, broken, role, image, INSTANCE, environment=environment)
     assert hosting.predict(cloud, endpoint, photo)["model"] == "second"
 
     hosting.delete(cloud, endpoint)
