@@ -169,7 +169,7 @@ def read_product(product: dict[str, Any]) -> Iterable[Price]:
         for dimension in term["priceDimensions"].values():
             if dimension.get("beginRange", "0") == "0" and "USD" in dimension["pricePerUnit"]:
                 yield Price(
-                    without_region(attributes["usagetype"]),
+                    without_region(attributes.get("usagetype", "")),
                     float(dimension["pricePerUnit"]["USD"]),
                     dimension["unit"],
                     source,

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import boto3
@@ -187,6 +188,20 @@ def test_instances_are_listed_filtered_and_in_pages(quick, sagemaker):
     for member, wanted in (("CreationTimeAfter", 3), ("CreationTimeBefore", 0), ("LastModifiedTimeBefore", 0)):
         found = sagemaker.list_notebook_instances(NameContains="listed-", **{member: long_ago})["NotebookInstances"]
         assert len(found) == wanted
+
+
+def test_one_of_many_who_create_the_same_instance_succeeds(quick, sagemaker):
+    def create(_):
+        try:
+            sagemaker.create_notebook_instance(**wanted)
+        except ClientError as error:
+            return error.response["Error"]["Code"]
+        return "created"
+
+    wanted = request(quick, "raced")
+    with ThreadPoolExecutor(4) as pool:
+        answers = sorted(pool.map(create, range(4)))
+    assert answers == ["ValidationException"] * 3 + ["created"]
 
 
 def test_lifecycle_configurations(quick, sagemaker):

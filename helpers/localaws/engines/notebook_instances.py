@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from ..store import Document, Table
+from ..store import Document, Store
 from .clock import Clock
 
 TABLE = "notebook-instance"
@@ -43,17 +43,24 @@ class NotebookInstances:
     A state passes by the clock alone, so that there is no thread to lose when the server is killed.
     """
 
-    def __init__(self, table: Table, clock: Clock) -> None:
-        self._table, self._clock = table, clock
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store, self._table, self._clock = store, store.table(TABLE), clock
 
     def find(self, region: str, name: str) -> Document | None:
         """An instance as it is now, or None."""
-        found = self._table.find(region, name)
-        return self._settle(region, found) if found else None
+        with self._store.locked():
+            found = self._table.find(region, name)
+            return self._settle(region, found) if found else None
 
     def list(self, region: str) -> list[Document]:
         """All instances of a region as they are now, by name."""
-        return list(filter(None, [self._settle(region, one) for one in self._table.list(region)]))
+        with self._store.locked():
+            return list(filter(None, [self._settle(region, one) for one in self._table.list(region)]))
+
+    def add(self, region: str, instance: Document) -> None:
+        """Record a new instance as ``Pending``; raises ``Exists``."""
+        pending = {**instance, "NotebookInstanceStatus": "Pending", "LastModifiedTime": self._clock.now()}
+        self._table.insert(region, instance["NotebookInstanceName"], pending)
 
     def enter(self, region: str, instance: Document, status: str, **more: object) -> None:
         """Move an instance to a passing state; ``more`` are members to set with it."""

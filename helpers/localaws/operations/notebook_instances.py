@@ -17,7 +17,7 @@ from ..engines.notebook_instances import (
 from ..errors import NotImplementedHere, refuse
 from ..gateway import Params, Request, operation
 from ..paging import page
-from ..store import Document
+from ..store import Document, Exists
 from ..tags import from_list
 from .notebook_lifecycles import find as find_lifecycle
 from .notebook_lifecycles import is_of_time
@@ -56,7 +56,7 @@ def create(request: Request, params: Params) -> Params:
     name = params["NotebookInstanceName"]
     arn, now = request.arn("sagemaker", f"{TABLE}/{name}"), request.cloud.clock.now()
     if _instances(request).find(request.region, name) is not None:
-        refuse("ValidationException", f"Cannot create a duplicate Notebook Instance ({arn})")
+        _refuse_duplicate(arn)
     _check(request, {**DEFAULTS, **params})
     _check_quota(request, params["InstanceType"])
     document: Document = {
@@ -69,6 +69,10 @@ def create(request: Request, params: Params) -> Params:
     }
     if "LifecycleConfigName" in params:
         document["NotebookInstanceLifecycleConfigName"] = params["LifecycleConfigName"]
+    try:
+        _instances(request).add(request.region, document)
+    except Exists:
+        _refuse_duplicate(arn)
     if params.get("Tags"):
         request.cloud.tags.add(arn, from_list(params["Tags"]))
     _start(request, document, "OnCreate", "OnStart")
@@ -153,7 +157,7 @@ def create_presigned_url(request: Request, params: Params) -> NoReturn:
 
 
 def _instances(request: Request) -> NotebookInstances:
-    return NotebookInstances(request.cloud.store.table(TABLE), request.cloud.clock)
+    return NotebookInstances(request.cloud.store, request.cloud.clock)
 
 
 def _find(request: Request, params: Params) -> Document:
@@ -167,6 +171,10 @@ def _able(request: Request, params: Params, status: str) -> Document:
     if instance["NotebookInstanceStatus"] not in FROM[status]:
         _refuse_status(instance, FROM[status], status)
     return instance
+
+
+def _refuse_duplicate(arn: str) -> NoReturn:
+    refuse("ValidationException", f"Cannot create a duplicate Notebook Instance ({arn})")
 
 
 def _refuse_status(instance: Document, allowed: tuple[str, ...], wanted: str) -> NoReturn:
