@@ -40,7 +40,7 @@ def jobs(aws: LocalAws) -> Jobs:
 def market(aws: LocalAws) -> Iterator[Any]:
     """Set how often jobs are interrupted, as ``up --spot-interruptions`` does; the default afterwards."""
     yield (aws.state / FILE).write_text
-    (aws.state / FILE).unlink()
+    (aws.state / FILE).unlink(missing_ok=True)
 
 
 def spot(jobs: Jobs, script: str, instances: int = 1, wait: int = 600, **changes: Any) -> dict[str, Any]:
