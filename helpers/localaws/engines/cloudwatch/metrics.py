@@ -90,9 +90,9 @@ class Metrics:
 
     def periods(self, of: Metric, period: float, start: float, end: float, unit: str | None = None) -> Periods:
         """The points of [start, end) by period, as the API shows them: of standard resolution at their full minute."""
-        rows = self.store.rows(of, min(start, np.floor(start / MINUTE) * MINUTE), end, unit)
-        if period < MINUTE:
-            rows = _at_full_minutes(rows)
+        if period >= MINUTE:
+            return Periods(self.store.rows(of, start, end, unit), start, period)
+        rows = _at_full_minutes(self.store.rows(of, start, end + MINUTE, unit))
         rows = rows[(rows[:, TIME] >= start) & (rows[:, TIME] < end)]
         return Periods(rows, start, period)
 

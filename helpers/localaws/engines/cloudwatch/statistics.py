@@ -25,7 +25,6 @@ _SHORT = re.compile(rf"(p|tm|wm|tc|ts)({_NUMBER})")
 _LONG = re.compile(rf"(TM|WM|TC|TS)\(({_NUMBER}%?)?:({_NUMBER}%?)?\)")
 _RANK = re.compile(rf"PR\(({_NUMBER})?:({_NUMBER})?\)")
 _ROUNDING = 1e-9
-MANY = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -55,6 +54,12 @@ def parse(name: str) -> Extended | None:
     return None
 
 
+def _order(keys: Ints) -> Ints:
+    """A stable order of whole numbers; numpy sorts those of 16 bits in linear time."""
+    keys = keys - keys.min()
+    return np.argsort(keys.astype(np.uint16) if keys.max() < 1 << 16 else keys, kind="stable")
+
+
 def known(name: str) -> bool:
     """Whether CloudWatch has a statistic of that name."""
     return name in SIMPLE or parse(name) is not None
@@ -79,7 +84,7 @@ class Periods:
         # A nanosecond's grace: 0.1 s periods do not add up exactly.
         bins = np.floor((rows[:, TIME] - origin) / period + _ROUNDING).astype(np.int64)
         if (np.diff(bins) < 0).any():
-            order = np.argsort(bins, kind="stable")
+            order = _order(bins)
             rows, bins = rows[order], bins[order]
         self._rows = rows
         self.indices, self._first = np.unique(bins, return_index=True)
@@ -116,11 +121,8 @@ class Periods:
     def _ranked(self) -> tuple[Rows, Rows]:
         """Counts and values, by value within each period."""
         counts, values = self._rows[:, COUNT], self._rows[:, MIN]
-        if len(self.indices) > MANY:
-            order = np.lexsort((values, self._group))
-        else:  # numpy sorts numbers of 16 bits in linear time
-            by_value = np.argsort(values)
-            order = by_value[np.argsort(self._group[by_value].astype(np.uint16), kind="stable")]
+        by_value = np.argsort(values)
+        order = by_value[_order(self._group[by_value])]
         return counts[order], values[order]
 
     def _sum(self, values: Rows) -> Rows:
