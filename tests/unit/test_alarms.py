@@ -211,6 +211,23 @@ def test_an_alarm_on_metric_math(world):
     assert world.pass_by(59, 61) == ["OK", "ALARM"]
 
 
+def test_history_stays_json_however_much_an_alarm_says(world):
+    world.alarm(AlarmActions=[f"{POLICY}-{'x' * 1000}-{number}" for number in range(5)])
+    [item] = world.alarms.history.items(REGION)
+    assert json.loads(item["HistoryData"]) == {"version": "1.0", "type": "Create"}
+
+
+def test_alarms_and_their_states_outlive_the_server(world):
+    world.alarm(EvaluationPeriods=1)
+    world.pass_by(20)
+    again = Alarms(world.cloud)
+    again.start()
+    again.close()
+    world.alarms = again
+    assert world.state == "ALARM"
+    assert world.pass_by(1) == ["OK"]
+
+
 def test_a_changed_alarm_keeps_its_state_and_a_deleted_one_its_history(world):
     world.alarm(EvaluationPeriods=1)
     world.pass_by(20)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 TABLE = "alarm-history"
 MAX_ITEMS = 500
+MAX_DATA = 4095
 KEPT = timedelta(days=30)
 
 
@@ -57,12 +58,20 @@ class History:
             "Timestamp": now,
             "HistoryItemType": kind,
             "HistorySummary": summary[:255],
-            "HistoryData": json.dumps({"version": "1.0", **data}, default=str)[:4095],
+            "HistoryData": _written(data),
         }
         with self._store.locked():
             found = self._table.find(region, alarm["AlarmName"]) or {"Items": []}
             kept = [one for one in found["Items"] if now - one["Timestamp"] <= KEPT][1 - MAX_ITEMS :]
             self._table.put(region, alarm["AlarmName"], {"Items": [*kept, item]})
+
+
+def _written(data: dict[str, Any]) -> str:
+    """As JSON; of what would be longer than the API allows, only the texts and numbers."""
+    text = json.dumps({"version": "1.0", **data}, default=str)
+    if len(text) <= MAX_DATA:
+        return text
+    return json.dumps({"version": "1.0", **{key: value for key, value in data.items() if not isinstance(value, dict)}})
 
 
 def _state(alarm: Document) -> dict[str, Any]:
