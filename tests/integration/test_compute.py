@@ -23,6 +23,8 @@ print("training", sys.argv[sys.argv.index("--kind") + 1], flush=True)
 kind = sys.argv[sys.argv.index("--kind") + 1]
 if kind == "fails":
     sys.exit("there are no dogs")
+if kind == "is-killed":  # as by a machine that is out of memory
+    os.kill(os.getpid(), 9)
 if kind == "hangs":
     time.sleep(300)
 """
@@ -84,11 +86,14 @@ def test_an_instance_trains_saves_and_terminates_itself(
     assert compute.latest(cloud) == instance
 
 
-def test_a_failing_training_ends_the_instance_and_says_why(cloud: Cloud, photos: str, stub: Path) -> None:
-    instance = launch_stub(cloud, stub, "fails")
-    with pytest.raises(compute.InstanceFailed, match="failed with exit code 1") as failed:
+@pytest.mark.parametrize(("kind", "code", "last"), [("fails", 1, "there are no dogs"), ("is-killed", 137, "Killed")])
+def test_a_failing_training_ends_the_instance_and_says_why(
+    cloud: Cloud, photos: str, stub: Path, kind: str, code: int, last: str
+) -> None:
+    instance = launch_stub(cloud, stub, kind)
+    with pytest.raises(compute.InstanceFailed, match=f"failed with exit code {code}") as failed:
         compute.follow(cloud, instance, every=0.5)
-    assert "there are no dogs" in str(failed.value)
+    assert last in str(failed.value)
     assert compute.describe(cloud, instance)["State"]["Name"] == "terminated"
     assert compute.summary(cloud, instance)["model"] is None
     with pytest.raises(LookupError, match="is not there"):

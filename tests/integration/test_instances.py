@@ -113,6 +113,14 @@ def test_packages_are_honestly_there_or_not(instances: Instances) -> None:
     instances.ec2.terminate_instances(InstanceIds=[identifier])
 
 
+def test_a_shutdown_may_be_put_off_and_cancelled(instances: Instances) -> None:
+    identifier = instances.launch("shutdown -h +60; shutdown -c")
+    console = instances.said(identifier, "the shutdown is cancelled")
+    assert "System is powering off in 3600 s" in console
+    assert instances.state(identifier) == "running"
+    instances.ec2.terminate_instances(InstanceIds=[identifier])
+
+
 def test_several_at_once_with_tags_and_volumes(instances: Instances) -> None:
     specifications = [
         {"ResourceType": kind, "Tags": [{"Key": "project", "Value": "several"}]} for kind in ("instance", "volume")
@@ -263,6 +271,9 @@ def test_images_are_todays_and_the_parameters_name_them(instances: Instances) ->
     assert image["Name"].startswith("al2023-ami-2023.2026")
     assert (image["OwnerId"], image["State"], image["Architecture"]) == ("137112412989", "available", "x86_64")
     assert image["CreationDate"].endswith("Z")
+    by_name = [{"Name": "name", "Values": ["al2023-ami-2023.*-x86_64"]}, {"Name": "state", "Values": ["available"]}]
+    newest = instances.ec2.describe_images(Owners=["amazon"], Filters=by_name)["Images"]
+    assert [one["ImageId"] for one in newest] == [instances.ami]
     path = "/aws/service/deeplearning/ami/x86_64"
     deep = instances.ssm.get_parameters_by_path(Path=path, Recursive=True)["Parameters"]
     assert any("oss-nvidia-driver-gpu-pytorch-2.14-ubuntu-24.04" in one["Name"] for one in deep)

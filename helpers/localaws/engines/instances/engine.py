@@ -11,7 +11,7 @@ from ...protocol import Response
 from .. import stopping
 from .commands import Commands
 from .instance import TABLE, Instance
-from .record import Reason
+from .record import Reason, Record
 
 if TYPE_CHECKING:
     from ...cloud import Cloud
@@ -44,9 +44,9 @@ class InstancesEngine:
         with self._lock:
             found = self._instances.get((region, identifier))
         if found is None:
+            Record(self.cloud.records, region, identifier).check_exists()
             document = self._table.find(region, identifier) or {"Secret": secrets.token_hex(16)}
             found = self._take_up(region, identifier, document["Secret"])
-        found.record.state  # noqa: B018 - raises where there is none
         return found
 
     def start(self, instance: Instance) -> None:

@@ -4,7 +4,8 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-categories
 
 On AWS it is at http://169.254.169.254, an address that only root could give this machine. So each instance has one of
 its own on loopback, which every SDK and the AWS CLI take from ``AWS_EC2_METADATA_SERVICE_ENDPOINT``; a script that asks
-with curl is to use ``${AWS_EC2_METADATA_SERVICE_ENDPOINT:-http://169.254.169.254}``. The hop limit is recorded but has
+with curl is to use ``${AWS_EC2_METADATA_SERVICE_ENDPOINT:-http://169.254.169.254}``. The address holds a secret, since
+others on this machine could reach it too. The hop limit is recorded but has
 no meaning on loopback.
 """
 

@@ -58,6 +58,10 @@ class Record:
             raise AwsError("InvalidInstanceID.NotFound", f"The instance ID '{self.id}' does not exist")
         return found
 
+    def check_exists(self) -> None:
+        """Raises ``InvalidInstanceID.NotFound`` where there is no such instance."""
+        assert self.moto is not None
+
     @property
     def state(self) -> str:
         """pending, running, stopping, stopped, shutting-down or terminated."""
