@@ -6,10 +6,12 @@ import re
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import REAL_DATA
 from tests.ranks import Death, log_of, train_ranks
 from tests.tiny_photos import ROOT, TRAIN_SRC, command, write_photos
 
@@ -33,8 +35,8 @@ class Job:
         self.folder, self.processes, self.logs = folder, processes, []
         self.arguments = ["--data", photos, "--image-size", 32, "--batch-size", 6, "--epochs", EPOCHS, *options]
 
-    def run(self, death: Death | None = None, processes: int = 0) -> list[int]:
-        codes = train_ranks(processes or self.processes, self.folder, self.arguments, death, "small_network")
+    def run(self, death: Death | None = None, processes: int = 0, network: str = "small_network") -> list[int]:
+        codes = train_ranks(processes or self.processes, self.folder, self.arguments, death, network)
         self.logs.append(log_of(self.folder))
         return codes
 
@@ -195,3 +197,33 @@ def test_torchrun_passes_a_stop_on(photos, tmp_path, unbroken):
     assert job.run() == [0, 0]
     assert resumed(job.logs[-1])[1:] == (0, 0)
     assert_equal(job, unbroken(2))
+
+
+# -- the real thing
+
+
+@pytest.fixture
+def real_photos(tmp_path):
+    """Of the real photos, a few of three breeds."""
+    with zipfile.ZipFile(REAL_DATA / "dogImages.zip") as archive:
+        names = [name for name in archive.namelist() if name.endswith(".jpg")]
+        breeds = sorted({Path(name).parent.name for name in names})[:3]
+        for split, count in (("train", 10), ("valid", 4), ("test", 4)):
+            for breed in breeds:
+                of_breed = [name for name in names if f"/{split}/{breed}/" in f"/{name}"][:count]
+                archive.extractall(tmp_path, of_breed)
+    return next(tmp_path.glob("**/train")).parent
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif(not (REAL_DATA / "dogImages.zip").exists(), reason=f"no real photos in {REAL_DATA}")
+def test_real_photos_and_weights_interrupted_twice(real_photos, tmp_path):
+    options = ["--image-size", 224, "--pretrained", REAL_DATA / "mobilenet_v2.pth", "--freeze", "true"]
+    unbroken = Job(tmp_path / "unbroken", real_photos, 1, *options)
+    job = Job(tmp_path / "job", real_photos, 1, *options, "--checkpoint-dir", "checkpoints", "--checkpoint-every", 2)
+    assert unbroken.run(network="") == [0]
+    assert job.run(Death("KILL", 8), network="") == [-signal.SIGKILL]
+    assert job.run(Death("TERM", 5), network="") == [0]
+    assert job.run(network="") == [0]
+    assert len(job.report()["resumed"]) == 2
+    assert_equal(job, unbroken)
