@@ -11,10 +11,11 @@ ONLY ?=
 OUT ?= out
 EXTRAS := --extra localaws --extra train --extra notebooks --extra test
 
-.PHONY: help run test check benchmarks test-ray notebooks lock up down clean
+.PHONY: help run test check benchmarks test-ray notebooks teardown lock up down clean
 help:
 	@sed -n '1,3p' Makefile | cut -c3-
 	@echo 'make run [DATA=zip, URL or folder] [WEIGHTS=file, default or none] [ONLY=03,04] [OUT=folder] [TARGET=aws]'
+	@echo 'make teardown [DRY=1] [PROJECT=dog-breeds] [TARGET=aws]   delete what a run has left, or list it'
 	@echo 'make up | down   start, end the embedded AWS by itself'
 
 run: .venv/installed
@@ -40,6 +41,11 @@ test-ray: .venv/installed
 
 notebooks: .venv/installed
 	$(BIN)/python -m helpers.series --out '$(OUT)' --store
+
+# Everything of a project that is left, also after a run that failed half-way. DRY=1 lists it and deletes nothing.
+PROJECT ?= dog-breeds
+teardown: .venv/installed
+	LOCALAWS_STATE='$(OUT)/localaws' $(BIN)/python -m helpers.teardown --target '$(TARGET)' --project '$(PROJECT)' $(if $(DRY),--dry-run)
 
 up down: .venv/installed
 	@$(BIN)/python -m helpers.localaws $@

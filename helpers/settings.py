@@ -30,6 +30,7 @@ class Settings(BaseSettings):
         "", description="torchvision model or small_cnn; empty: named by the weights file, else small_cnn."
     )
     epochs: NonNegativeInt = Field(0, description="Passes over the training photos; 0: as suits the weights.")
+    tuning_trials: int = Field(4, ge=1, le=100, description="Trials of the search for hyperparameters.")
     budget_usd: PositiveFloat = Field(5.0, description="What a run of the series may cost.")
 
     training_instance_type: str = "ml.c5.2xlarge"
@@ -39,9 +40,9 @@ class Settings(BaseSettings):
     @field_validator("project")
     @classmethod
     def _project(cls, value: str) -> str:
-        # The name starts bucket, role, job and endpoint names; the strictest of them (S3) decides.
-        if not re.fullmatch(r"[a-z][a-z0-9-]{1,22}[a-z0-9]", value):
-            raise ValueError("3 to 24 lower-case letters, digits and hyphens, starting with a letter")
+        # The name starts bucket, role, job and endpoint names: S3 decides on the letters, tuning jobs on the length.
+        if not re.fullmatch(r"[a-z][a-z0-9-]{1,12}[a-z0-9]", value):
+            raise ValueError("3 to 14 lower-case letters, digits and hyphens, starting with a letter")
         return value
 
     @field_validator("region")
@@ -94,16 +95,6 @@ class Settings(BaseSettings):
     def tuning_job_name(self) -> str:
         """Prefix of the names of tuning jobs, and so of their trials'; AWS allows tuning jobs but 32 characters."""
         return f"{self.project[:14].rstrip('-')}-tune"
-
-    @property
-    def notebook_instance_name(self) -> str:
-        """The notebook instance, and its lifecycle configuration."""
-        return self.project
-
-    @property
-    def ec2_name(self) -> str:
-        """The EC2 training instance, its role, its profile and its security group; and its place in the bucket."""
-        return f"{self.project}-ec2"
 
     @property
     def endpoint_name(self) -> str:

@@ -236,6 +236,12 @@ def describe(cloud: Cloud, job: str) -> dict[str, Any]:
     return answer
 
 
+def hyperparameters(cloud: Cloud, job: str) -> dict[str, str]:
+    """What a job's script was told."""
+    given: dict[str, str] = describe(cloud, job).get("HyperParameters", {})
+    return given
+
+
 def definitions(description: Mapping[str, Any]) -> dict[str, str]:
     """A job's metric definitions: regular expressions by metric name."""
     given = description["AlgorithmSpecification"].get("MetricDefinitions", [])
