@@ -137,8 +137,15 @@ class Trainer:
         twin = twin_for_training(self.model, self.rows, together)
         if self.world.size == 1:
             return twin
-        # Without synchronised batch-norm every step starts from rank 0's statistics, which is why it saves only those.
-        return DistributedDataParallel(twin, gradient_as_bucket_view=True, forward_sync_buffers=not together)
+        return DistributedDataParallel(
+            twin,
+            gradient_as_bucket_view=True,
+            # Without synchronised batch-norm every step starts from rank 0's statistics: so only those are saved.
+            forward_sync_buffers=not together,
+            # DDP sorts its gradients anew after its first step, but for this. Three numbers and more add up to another
+            # sum in another order, and a resumed run has a first step where an unbroken one has not.
+            find_unused_parameters=self.world.size > 2,
+        )
 
     def _batches(self, epoch: int) -> list[Tensor]:
         task, settings = self.task, self.settings

@@ -81,7 +81,7 @@ def accidents(seed: int, processes: int) -> list[Death]:
     return chance.sample(deaths, len(deaths))
 
 
-CASES = [(1, "false", 1), (1, "true", 2), (2, "false", 3), (2, "true", 4)]
+CASES = [(1, "false", 1), (1, "true", 2), (2, "false", 3), (2, "true", 4), (3, "false", 5)]
 
 
 @pytest.mark.parametrize(("processes", "freeze", "seed"), CASES)
