@@ -18,6 +18,8 @@ ROOT = Path(__file__).resolve().parents[1]
 REAL_DATA = ROOT.parent / "shared" / "data"
 # AWS waits 120 s between SIGTERM and SIGKILL; the tests' server waits 6.
 TIME_SCALE = 20.0
+# What the tests' roles may: what their jobs, endpoints and functions call, but nothing of IAM.
+BROAD = ["s3:*", "logs:*", "cloudwatch:*", "sagemaker:*", "lambda:*", "ecr:*"]
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,19 @@ class LocalAws:
         )
 
     def role(self, name: str, service: str) -> str:
-        """The ARN of a role that trusts ``service``; made where it is not there."""
+        """The ARN of a role that trusts ``service`` and may do what jobs, endpoints and functions usually do.
+
+        Made where it is not there.
+        """
         iam = self.client("iam")
         statement = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
         trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        broad = {"Effect": "Allow", "Action": BROAD, "Resource": "*"}
         try:
-            return str(iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)["Role"]["Arn"])
+            arn = str(iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)["Role"]["Arn"])
+            policy = json.dumps({"Version": "2012-10-17", "Statement": [broad]})
+            iam.put_role_policy(RoleName=name, PolicyName="broad", PolicyDocument=policy)
+            return arn
         except iam.exceptions.EntityAlreadyExistsException:
             return str(iam.get_role(RoleName=name)["Role"]["Arn"])
 

@@ -6,9 +6,12 @@ import json
 import logging
 import uuid
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from .authorization import Authorization
+from .bucket_policies import BucketPolicies
 from .credentials import Credentials, administrator
 from .engines.autoscaling.engine import AutoScaling
 from .engines.clock import Clock
@@ -33,6 +36,8 @@ log = logging.getLogger(__name__)
 
 ACCOUNT = "123456789012"
 ALIVE = "alive"  # a file that the server touches every second
+# What SageMaker calls its sessions of a role.
+SESSION = "SageMaker"
 
 
 class Cloud:
@@ -53,13 +58,17 @@ class Cloud:
         self.metrics = Metrics(folder / "metrics.sqlite")
         self.monitoring = Monitoring(self.records, self.metrics)
         self.alarms = Alarms(self)
-        self.credentials = Credentials(self.records, url)
+        self.authorization = Authorization(self.records, self.tags, self.account)
+        self.bucket_policies = BucketPolicies(self.store, self.records)
+        self.authorization.add_resource_policies("s3", self.bucket_policies.of)
+        self.credentials = Credentials(self.records, self.authorization, url)
         self.processes = Processes(self.identity)
         self.utilisation = Utilisation(self.identity, self.monitoring)
         self.training = TrainingEngine(self)
         self.tuning = TuningEngine(self)
         self.hosting = HostingEngine(self)
         self.functions = FunctionsEngine(self)
+        self.authorization.add_resource_policies("lambda", self.functions.policies_of)
         self.instances = InstancesEngine(self)
         self.quotas.follow(LAMBDA_CONCURRENCY, self.functions.concurrency.set_limit)
         self.autoscaling = AutoScaling.of(self)
@@ -98,6 +107,10 @@ class Cloud:
         path = self.folder.joinpath(*names)
         path.mkdir(parents=True, exist_ok=True)
         return path
+
+    def objects_of(self, role_arn: str) -> Objects:
+        """S3 as a role's policies let a service act for it; what they do not allow is ``AccessDenied``."""
+        return self.objects.allowed_to(partial(self.authorization.require, role_arn, SESSION))
 
     def answer_internal(self, environ: dict[str, Any]) -> Response:
         """The addresses below ``/_localaws/``: for the CLI, and for containers that fetch their credentials."""

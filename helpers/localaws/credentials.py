@@ -11,9 +11,10 @@ import secrets
 import threading
 import uuid
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
+from .authorization import Authorization
 from .errors import AwsError
 from .protocol import Response
 from .records import Records
@@ -43,21 +44,17 @@ class Keys:
 class Credentials:
     """Issues credentials of roles that trust a service."""
 
-    def __init__(self, records: Records, url: str) -> None:
-        self._records, self._url = records, url
+    def __init__(self, records: Records, authorization: Authorization, url: str) -> None:
+        self._records, self._authorization, self._url = records, authorization, url
         self._lock = threading.Lock()
         self._vended: dict[str, tuple[str, str, str, str]] = {}
 
-    def check_trust(self, role_arn: str, service: str) -> str | None:
-        """Why ``service`` (``sagemaker.amazonaws.com``) may not take the role; None if it may."""
-        with self._records.lock("iam"):
-            roles = self._records.backend("iam", "aws").roles.values()
-            document = next((role.assume_role_policy_document for role in roles if role.arn == role_arn), None)
-        if document is None:
-            return "the role does not exist"
-        if not any(_trusts(statement, service) for statement in _statements(document)):
-            return f"its trust policy does not allow {service}"
-        return None
+    def check_trust(self, role_arn: str, service: str, source_arn: str | None = None) -> str | None:
+        """Why ``service`` (``sagemaker.amazonaws.com``) may not take the role; None if it may.
+
+        ``source_arn`` is the resource that the service takes it for: conditions of trust policies may name it.
+        """
+        return self._authorization.trusts(role_arn, service, source_arn)
 
     def assume(self, role_arn: str, service: str, session: str, seconds: int = HOUR) -> Keys:
         """Credentials of the role for a service's session; raises ``AccessDenied`` where the role does not trust it."""
@@ -65,6 +62,7 @@ class Credentials:
         if why:
             raise AwsError("AccessDenied", f"{service} is not authorized to assume {role_arn}: {why}.", 403)
         with self._records.lock("iam"), self._records.lock("sts"):
+            self._forget_ended()
             assumed = self._records.backend("sts", "aws").assume_role(
                 region_name="us-east-1",
                 role_session_name=session[:64],
@@ -80,6 +78,14 @@ class Credentials:
             assumed.session_token,
             assumed.expiration.strftime("%Y-%m-%dT%H:%M:%SZ"),
         )
+
+    def _forget_ended(self) -> None:
+        """Sessions whose credentials ended an hour ago (until then the answer is that they have expired) go."""
+        sts, keys = self._records.backend("sts", "aws"), self._records.backend("iam", "aws").access_keys
+        end = datetime.now(UTC).replace(tzinfo=None) - timedelta(seconds=HOUR)
+        for session in [one for one in sts.assumed_roles if one.expiration < end]:
+            sts.assumed_roles.remove(session)
+            keys.pop(session.access_key_id, None)
 
     def vend(self, role_arn: str, service: str, session: str) -> tuple[str, dict[str, str]]:
         """A credentials address for one container: its id (for :meth:`revoke`), and the environment that names it.
@@ -132,20 +138,3 @@ def administrator(records: Records, folder: Path) -> dict[str, str]:
     path.touch(mode=0o600)
     path.write_text(json.dumps(made))
     return made
-
-
-def _statements(document: str | dict[str, Any]) -> list[dict[str, Any]]:
-    policy = json.loads(document) if isinstance(document, str) else document
-    statements = policy.get("Statement", [])
-    return statements if isinstance(statements, list) else [statements]
-
-
-def _trusts(statement: dict[str, Any], service: str) -> bool:
-    principal = statement.get("Principal", {})
-    services = principal.get("Service", []) if isinstance(principal, dict) else []
-    actions = statement.get("Action", [])
-    return (
-        statement.get("Effect") == "Allow"
-        and service in ([services] if isinstance(services, str) else services)
-        and "sts:AssumeRole" in ([actions] if isinstance(actions, str) else actions)
-    )

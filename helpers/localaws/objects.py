@@ -6,13 +6,15 @@ is one read from memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .errors import AwsError
 from .records import Records
+
+Check = Callable[..., None]
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,13 @@ class Objects:
         """Create or replace an object from a file."""
         self.write(uri, path.read_bytes())
 
+    def allowed_to(self, check: Check) -> Objects:
+        """The same objects for somebody who may not do everything.
+
+        ``check(action, resource, **context)`` raises ``AccessDenied`` before anything is read or written.
+        """
+        return CheckedObjects(self._records, check)
+
     @property
     def _s3(self) -> Any:
         return self._records.backend("s3", "aws")
@@ -96,6 +105,39 @@ class Objects:
             # A delete marker has no value; a key that ends in "/" is a console "folder".
             if key.startswith(uri.key) and hasattr(held, "value") and not key.endswith("/"):
                 yield key, held
+
+
+class CheckedObjects(Objects):
+    """Objects as a role may see them."""
+
+    def __init__(self, records: Records, check: Check) -> None:
+        super().__init__(records)
+        self._check = check
+
+    def keys(self, uri: S3Uri) -> list[str]:
+        """As :meth:`Objects.keys`, with ``s3:ListBucket``."""
+        self._check_list(uri)
+        return super().keys(uri)
+
+    def stamps(self, uri: S3Uri) -> dict[str, str]:
+        """As :meth:`Objects.stamps`, with ``s3:ListBucket``."""
+        self._check_list(uri)
+        return super().stamps(uri)
+
+    def read(self, uri: S3Uri) -> bytes:
+        """As :meth:`Objects.read`, with ``s3:GetObject``."""
+        self._check("s3:GetObject", f"arn:aws:s3:::{uri.bucket}/{uri.key}")
+        return super().read(uri)
+
+    def write(self, uri: S3Uri, content: bytes) -> None:
+        """As :meth:`Objects.write`, with ``s3:PutObject``."""
+        self._check("s3:PutObject", f"arn:aws:s3:::{uri.bucket}/{uri.key}")
+        super().write(uri, content)
+
+    def _check_list(self, uri: S3Uri) -> None:
+        # Without the bucket the answer is that nothing is there, as it is for whoever may list it.
+        if self.bucket_exists(uri.bucket):
+            self._check("s3:ListBucket", f"arn:aws:s3:::{uri.bucket}", s3_prefix=uri.key)
 
 
 __all__ = ["Objects", "S3Uri"]

@@ -56,8 +56,10 @@ EXCEPT: dict[str, frozenset[str]] = {
         "ImportInstance ImportImage GetPasswordData".split()
     ),
     "iam": frozenset({"SimulatePrincipalPolicy", "SimulateCustomPolicy"}),
+    # moto answers these with credentials that open nothing, and a trust it does not look at.
+    "sts": frozenset("GetSessionToken GetFederationToken AssumeRoleWithSAML AssumeRoleWithWebIdentity".split()),
     "logs": frozenset({"StartQuery", "GetQueryResults", "StopQuery", "StartLiveTail", "CreateExportTask"}),
-    "s3": frozenset({"SelectObjectContent"}),
+    "s3": frozenset({"SelectObjectContent", "GetBucketPolicyStatus"}),
 }
 GLOBAL = frozenset({"s3", "iam", "sts"})
 GROWING = frozenset({"logs"})

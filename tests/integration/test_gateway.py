@@ -57,9 +57,9 @@ def test_input_is_validated_in_awss_words(aws):
 
 
 def test_an_operation_nobody_answers_is_refused_by_name_and_not_retried(aws):
-    answer = error_of(aws.client("sagemaker").list_notebook_instances)
+    answer = error_of(aws.client("sagemaker").list_pipelines)
     assert answer["Error"]["Code"] == "NotImplemented"
-    assert "sagemaker:ListNotebookInstances" in answer["Error"]["Message"]
+    assert "sagemaker:ListPipelines" in answer["Error"]["Message"]
     assert answer["ResponseMetadata"]["HTTPStatusCode"] == 501
     assert answer["ResponseMetadata"]["RetryAttempts"] == 0
 
@@ -67,12 +67,11 @@ def test_an_operation_nobody_answers_is_refused_by_name_and_not_retried(aws):
 @pytest.mark.parametrize(
     ("service", "call", "arguments"),
     [
-        ("ec2", "run_instances", {"ImageId": "ami-1", "MinCount": 1, "MaxCount": 1}),
+        ("ec2", "request_spot_fleet", {"SpotFleetRequestConfig": {"IamFleetRole": "r", "TargetCapacity": 1}}),
         ("batch", "list_jobs", {}),
         ("cloudwatch", "get_dashboard", {"DashboardName": "d"}),
-        ("application-autoscaling", "describe_scalable_targets", {"ServiceNamespace": "sagemaker"}),
-        ("ssm", "send_command", {"DocumentName": "AWS-RunShellScript"}),
-        ("iam", "simulate_custom_policy", {"PolicyInputList": ["{}"], "ActionNames": ["s3:GetObject"]}),
+        ("ssm", "start_session", {"Target": "i-1"}),
+        ("sts", "get_session_token", {}),
     ],
 )
 def test_what_executes_is_never_an_empty_success(aws, service, call, arguments):
@@ -180,7 +179,7 @@ def test_the_aws_cli_works(aws, tmp_path):
     assert "a/photo.jpg" in listed
     assert json.loads(cli(aws, "sts", "get-caller-identity").stdout)["Account"] == "123456789012"
     assert json.loads(cli(aws, "sagemaker", "list-training-jobs", "--max-items", "1").stdout) is not None
-    refused = cli(aws, "sagemaker", "list-notebook-instances")
+    refused = cli(aws, "sagemaker", "list-pipelines")
     assert "NotImplemented" in refused.stderr
 
 

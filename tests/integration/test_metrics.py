@@ -7,13 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 import uuid
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.actors import administrator, send
 from tests.conftest import ROOT, start
 
 MINUTE = timedelta(minutes=1)
@@ -175,15 +175,9 @@ def test_the_query_protocol_and_the_cli_are_understood(aws, namespace, noon):
         "&MetricData.member.1.MetricName=Barks&MetricData.member.1.Value=5"
         f"&MetricData.member.1.Timestamp={noon:%Y-%m-%dT%H:%M:%SZ}"
     )
-    signed = (
-        "AWS4-HMAC-SHA256 Credential=AKID/20261122/us-east-1/monitoring/aws4_request, SignedHeaders=host, Signature=0"
-    )
-    signed = signed.replace("AKID", aws.environment["AWS_ACCESS_KEY_ID"])
-    headers = {"Authorization": signed, "Content-Type": "application/x-www-form-urlencoded"}
-    request = urllib.request.Request(aws.url, body.encode(), headers)
-    assert b"PutMetricDataResponse" in urllib.request.urlopen(request).read()
-    headers["Content-Encoding"] = "gzip"
-    urllib.request.urlopen(urllib.request.Request(aws.url, gzip.compress(body.encode()), headers))
+    form, me = "application/x-www-form-urlencoded", administrator(aws)
+    assert b"PutMetricDataResponse" in send(me, "monitoring", body.encode(), Content_Type=form)
+    send(me, "monitoring", gzip.compress(body.encode()), Content_Type=form, Content_Encoding="gzip")
     argv = [
         *(sys.executable, "-m", "awscli", "cloudwatch", "get-metric-statistics", "--namespace", namespace),
         *("--metric-name", "Barks", "--period", "60", "--statistics", "Sum"),

@@ -57,6 +57,7 @@ class TrainingRun:
         self, cloud: Cloud, job: Job, record: Record, on_end: Callable[[], None], watch: Watch = UNWATCHED
     ) -> None:
         self._cloud, self._job, self._record, self._on_end, self._watch = cloud, job, record, on_end, watch
+        self._objects = cloud.objects_of(job.request["RoleArn"])
         self._mailbox = Mailbox()
         self._metrics = Metrics(
             job.request["AlgorithmSpecification"].get("MetricDefinitions", []), self._note, job.identity
@@ -176,7 +177,7 @@ class TrainingRun:
             self._proceed()
             name = channel["ChannelName"]
             inputs[name] = self._find(channel["DataSource"]["S3DataSource"])
-            channels.download(self._cloud.objects, inputs[name], self._job.inputs / name, self._proceed)
+            channels.download(self._objects, inputs[name], self._job.inputs / name, self._proceed)
         return inputs
 
     def _make_host(self, name: str, inputs: Inputs) -> TrainingHost:
@@ -188,7 +189,7 @@ class TrainingRun:
 
     def _restore_checkpoints(self, hosts: list[TrainingHost]) -> None:
         uri = self._job.request["CheckpointConfig"]["S3Uri"]
-        self._checkpoints = Checkpoints(self._cloud.objects, uri, hosts, self._checkpoint_saved)
+        self._checkpoints = Checkpoints(self._objects, uri, hosts, self._checkpoint_saved)
         self._checkpoints.restore()
 
     def _close_checkpoints(self) -> None:
@@ -197,7 +198,10 @@ class TrainingRun:
             self._note(f"the checkpoint {name} may be half written, since its host ended: it does not go to S3")
 
     def _find(self, source: Document) -> Sequence[channels.Item]:
-        items = channels.find(self._cloud.objects, source)
+        try:
+            items = channels.find(self._objects, source)
+        except AwsError as error:
+            raise DataError(f"Data download failed:{error.message}") from error
         if not items:
             reason = channels.nothing_found(source["S3Uri"], self._job.region, self._job.request["RoleArn"])
             raise DataError(f"Data download failed:{reason}")
@@ -241,7 +245,7 @@ class TrainingRun:
         files = artifacts.merge({host.name: host.container.ml / folder for host in hosts}, self._note)
         if not files:
             return None
-        return artifacts.upload(self._cloud.objects, files, base, name, compressed=compressed, scratch=self._job.folder)
+        return artifacts.upload(self._objects, files, base, name, compressed=compressed, scratch=self._job.folder)
 
     # ---- details ----
 

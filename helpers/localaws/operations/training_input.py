@@ -15,7 +15,7 @@ from ..engines.metrics import compiled
 from ..engines.training import TABLE
 from ..engines.training_host import CHECKPOINTS, has_toolkit
 from ..engines.transitions import RUNNING
-from ..errors import NotImplementedHere, refuse
+from ..errors import AwsError, NotImplementedHere, refuse
 from ..gateway import Params, Request
 from ..objects import S3Uri
 from .not_done import member, refuse_not_done
@@ -228,8 +228,12 @@ def _unsupported_uses(channel: Params, mode: str) -> Iterator[str]:
 
 def _check_objects(request: Request, params: Params, source: Params) -> None:
     try:
-        found = channels.find(request.cloud.objects, source)
+        found = channels.find(request.cloud.objects_of(params["RoleArn"]), source)
     except DataError:
         return  # keys that cannot be files, a broken manifest: AWS sees them only when the job downloads them
+    except AwsError as error:
+        if error.code != "AccessDenied":
+            raise
+        found = []  # what the role may not list, AWS does not find either
     if not found:
         refuse("ValidationException", channels.nothing_found(source["S3Uri"], request.region, params["RoleArn"]))

@@ -55,6 +55,10 @@ class Functions:
             refuse("ResourceConflictException", f"Function already exist: {configuration['FunctionName']}", 409)
         return document
 
+    def peek(self, region: str, name: str) -> Document | None:
+        """A function's document, None where there is no such function."""
+        return self._table.find(region, name)
+
     def find(self, region: str, name: str) -> Document:
         """A function's document; raises ``ResourceNotFoundException``."""
         document = self._table.find(region, name)

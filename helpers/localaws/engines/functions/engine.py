@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 
 from ...credentials import Keys
 from ...errors import AwsError
+from ...policy import Document as Policy
 from ...protocol import Response
 from ..container import cores
+from . import resource_policies
 from .agenda import Agenda
 from .code import CodeStore
 from .concurrency import Concurrency
@@ -203,6 +205,10 @@ class FunctionsEngine:
         left = sum(pool.reclaim(IDLE_SECONDS / self.cloud.clock.scale) for pool in pools)
         if left:
             self._reclaim_later()
+
+    def policies_of(self, arn: str) -> list[Policy]:
+        """The resource policy of a function, a version or an alias."""
+        return resource_policies.of(self.documents, arn)
 
     # ---- packages ----
 

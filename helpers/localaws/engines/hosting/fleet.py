@@ -94,7 +94,8 @@ class Fleet:
             archive = self._archive(plan)
             # After a restart it is there: as on AWS, the endpoint goes on where the object has been deleted since.
             if archive is not None and not archive.is_dir():
-                model_archive.fetch(self._cloud.objects, plan["Model"]["ModelDataUrl"], archive)
+                objects = self._cloud.objects_of(plan["Model"]["ExecutionRoleArn"])
+                model_archive.fetch(objects, plan["Model"]["ModelDataUrl"], archive)
 
     def _start_instances(self) -> None:
         wanted = [variant for name, variant in self.variants.items() for _ in range(self._count(name))]
