@@ -47,7 +47,7 @@ class Credentials:
     def __init__(self, records: Records, authorization: Authorization, url: str) -> None:
         self._records, self._authorization, self._url = records, authorization, url
         self._lock = threading.Lock()
-        self._vended: dict[str, tuple[str, str, str, str]] = {}
+        self._vended: dict[str, tuple[str, str, str, str, str | None]] = {}
 
     def check_trust(self, role_arn: str, service: str, source_arn: str | None = None) -> str | None:
         """Why ``service`` (``sagemaker.amazonaws.com``) may not take the role; None if it may.
@@ -56,9 +56,11 @@ class Credentials:
         """
         return self._authorization.trusts(role_arn, service, source_arn)
 
-    def assume(self, role_arn: str, service: str, session: str, seconds: int = HOUR) -> Keys:
+    def assume(
+        self, role_arn: str, service: str, session: str, seconds: int = HOUR, source_arn: str | None = None
+    ) -> Keys:
         """Credentials of the role for a service's session; raises ``AccessDenied`` where the role does not trust it."""
-        why = self.check_trust(role_arn, service)
+        why = self.check_trust(role_arn, service, source_arn)
         if why:
             raise AwsError("AccessDenied", f"{service} is not authorized to assume {role_arn}: {why}.", 403)
         with self._records.lock("iam"), self._records.lock("sts"):
@@ -87,15 +89,17 @@ class Credentials:
             sts.assumed_roles.remove(session)
             keys.pop(session.access_key_id, None)
 
-    def vend(self, role_arn: str, service: str, session: str) -> tuple[str, dict[str, str]]:
+    def vend(
+        self, role_arn: str, service: str, session: str, source_arn: str | None = None
+    ) -> tuple[str, dict[str, str]]:
         """A credentials address for one container: its id (for :meth:`revoke`), and the environment that names it.
 
         Raises ``AccessDenied`` as :meth:`assume` does, now rather than at the container's first call.
         """
-        self.assume(role_arn, service, session)
+        self.assume(role_arn, service, session, source_arn=source_arn)
         identifier, token = uuid.uuid4().hex, secrets.token_urlsafe(32)
         with self._lock:
-            self._vended[identifier] = (token, role_arn, service, session)
+            self._vended[identifier] = (token, role_arn, service, session, source_arn)
         return identifier, {
             "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{self._url}/_localaws/credentials/{identifier}",
             "AWS_CONTAINER_AUTHORIZATION_TOKEN": token,
@@ -108,10 +112,10 @@ class Credentials:
 
     def answer(self, identifier: str, authorization: str) -> Response:
         """What a container's SDK gets from its credentials address."""
-        token, role_arn, service, session = self._vended.get(identifier, ("", "", "", ""))
+        token, role_arn, service, session, source_arn = self._vended.get(identifier, ("", "", "", "", None))
         if not token or not secrets.compare_digest(token, authorization):
             return Response(403, [("Content-Type", "application/json")], b'{"code": "AccessDenied"}')
-        keys = self.assume(role_arn, service, session)
+        keys = self.assume(role_arn, service, session, source_arn=source_arn)
         document = {
             "AccessKeyId": keys.access_key_id,
             "SecretAccessKey": keys.secret_access_key,

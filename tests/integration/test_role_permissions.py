@@ -87,7 +87,10 @@ def test_an_endpoint_loads_its_model_with_its_roles_permissions(aws, jobs):
 
 def test_a_trust_policy_says_for_whom(aws, jobs):
     def trusting(account: str) -> str:
-        condition = {"StringEquals": {"aws:SourceAccount": account}}
+        condition = {
+            "StringEquals": {"aws:SourceAccount": account},
+            "ArnLike": {"aws:SourceArn": f"arn:aws:sagemaker:*:{account}:training-job/*"},
+        }
         statement = {"Effect": "Allow", "Principal": TRUST, "Action": "sts:AssumeRole", "Condition": condition}
         return role(aws, allow("s3:*", on=ALL), document=policy(statement))
 

@@ -108,7 +108,9 @@ class TrainingRun:
 
     def _train(self) -> tuple[str, dict[str, object]]:
         """Everything between the first and the last status; returns the last, with the members that go with it."""
-        vended, credentials = self._cloud.credentials.vend(self._job.request["RoleArn"], PRINCIPAL, SESSION)
+        vended, credentials = self._cloud.credentials.vend(
+            self._job.request["RoleArn"], PRINCIPAL, SESSION, self._job.arn
+        )
         try:
             hosts, outcome = self._attempts(credentials)
         finally:

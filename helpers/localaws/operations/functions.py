@@ -23,7 +23,7 @@ def create_function(request: Request, params: Params) -> Params:
     settings.check(params)
     if not params.get("Runtime") or not params.get("Handler"):
         invalid("Runtime and Handler are mandatory parameters for functions created with deployment packages.")
-    _check_role(request, params["Role"])
+    _check_role(request, params)
     arn = functions.documents.arn(request.region, reference.name)
     created = settings.defaults(reference.name) | {"FunctionArn": arn}
     settings.apply(created, params, request.region)
@@ -100,7 +100,7 @@ def update_function_configuration(request: Request, params: Params) -> Params:
     settings.check(params)
     _check_latest(request, params)
     if params.get("Role"):
-        _check_role(request, params["Role"])
+        _check_role(request, params)
     functions, reference = request.cloud.functions, resolve(request, params)
     changed = dict(functions.documents.find(request.region, reference.name)["latest"])
     settings.apply(changed, params, request.region)
@@ -151,8 +151,9 @@ def _check_latest(request: Request, params: Params) -> None:
         invalid(f"This operation does not permit specifying a function alias or version: {qualifier}")
 
 
-def _check_role(request: Request, role: str) -> None:
-    if request.cloud.credentials.check_trust(role, SERVICE):
+def _check_role(request: Request, params: Params) -> None:
+    arn = request.cloud.functions.documents.arn(request.region, resolve(request, params).name)
+    if request.cloud.credentials.check_trust(params["Role"], SERVICE, arn):
         invalid("The role defined for the function cannot be assumed by Lambda.")
 
 

@@ -79,7 +79,7 @@ def check_model(request: Request, params: Params) -> None:
     if container.get("Mode", "SingleModel") != "SingleModel":
         raise NotImplementedHere("CreateModel with Mode MultiModel", f"There are no multi-model endpoints. {ONE_MODEL}")
     _check_image(container.get("Image"))
-    _check_role(request, params.get("ExecutionRoleArn"), container.get("ModelDataUrl"))
+    _check_role(request, params["ModelName"], params.get("ExecutionRoleArn"), container.get("ModelDataUrl"))
     if container.get("ModelDataUrl"):
         _check_model_data(request, container["ModelDataUrl"])
 
@@ -91,10 +91,10 @@ def _check_image(image: str | None) -> None:
         raise NotImplementedHere(f"the inference image {image}", RUNS)
 
 
-def _check_role(request: Request, role: str | None, url: str | None) -> None:
+def _check_role(request: Request, name: str, role: str | None, url: str | None) -> None:
     if not role:
         refuse("ValidationException", "ExecutionRoleArn is required for a model that an endpoint is to serve.")
-    if not request.cloud.credentials.check_trust(role, SERVICE):
+    if not request.cloud.credentials.check_trust(role, SERVICE, request.arn("sagemaker", f"model/{name.lower()}")):
         return
     if not url:
         refuse(

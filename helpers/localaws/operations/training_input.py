@@ -148,8 +148,8 @@ def _check_times(params: Params) -> None:
 
 
 def _check_role(request: Request, params: Params) -> None:
-    role = params["RoleArn"]
-    if request.cloud.credentials.check_trust(role, PRINCIPAL):
+    role, arn = params["RoleArn"], request.arn("sagemaker", f"training-job/{params['TrainingJobName']}")
+    if request.cloud.credentials.check_trust(role, PRINCIPAL, arn):
         refuse(
             "ValidationException",
             f"Could not assume role {role}. Please ensure that the role exists and allows principal '{PRINCIPAL}' to "

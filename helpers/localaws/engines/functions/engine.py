@@ -174,13 +174,14 @@ class FunctionsEngine:
     def _credentials(self, spec: Spec) -> Keys:
         """Of the function's role; the environments of one function share them while they last."""
         credentials, held = self.cloud.credentials, (spec.region, spec.name, spec.role)
+        arn = self.documents.arn(spec.region, spec.name)
         with self._keys_lock:
             keys = self._keys.get(held)
-            if credentials.check_trust(spec.role, SERVICE):
+            if credentials.check_trust(spec.role, SERVICE, arn):
                 message = "The role defined for the function cannot be assumed by Lambda."
                 raise AwsError("AccessDeniedException", message, 403, Type="User")
             if keys is None or remaining(keys) < FRESH + timedelta(minutes=5):
-                keys = self._keys[held] = credentials.assume(spec.role, SERVICE, spec.name)
+                keys = self._keys[held] = credentials.assume(spec.role, SERVICE, spec.name, source_arn=arn)
             return keys
 
     def _make_room(self) -> None:

@@ -130,7 +130,9 @@ class Instance:
         self._container.localise_files(model)
 
     def _environment(self) -> dict[str, str]:
-        self._credentials, keys = self._cloud.credentials.vend(self._recipe.role, SERVICE, "SageMaker")
+        recipe = self._recipe
+        arn = f"arn:aws:sagemaker:{recipe.region}:{self._cloud.account}:endpoint/{recipe.endpoint.lower()}"
+        self._credentials, keys = self._cloud.credentials.vend(recipe.role, SERVICE, "SageMaker", arn)
         model, localise = self._container.localise(MODEL), self._container.localise
         given = {name: localise(value) for name, value in self._recipe.environment.items()}
         return {
