@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from . import given_policies, origins, protocol, records
@@ -28,6 +28,7 @@ Result = dict[str, Any] | None
 Operation = Callable[["Request", Params], Result]
 OPERATIONS: dict[tuple[str, str], Operation] = {}
 MAX_BODY = 1 << 30
+OF_OBJECTS = frozenset({("s3", "GetObject"), ("s3", "HeadObject")})
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,12 @@ class Gateway:
         self.cloud.authorization.authorise(caller, call, params, environ)
         if ours is None:
             given_policies.check(call, params)
-            return self._answer_from_records(call, environ)
+            response = self._answer_from_records(call, environ)
+            if response.status == 404 and (call.service, call.operation) in OF_OBJECTS:
+                # That an object is not there is told only to who may list its bucket; to others it is forbidden.
+                listing, bucket = replace(call, operation="ListObjectsV2"), {"Bucket": params["Bucket"]}
+                self.cloud.authorization.authorise(caller, listing, bucket, environ)
+            return response
         params = protocol.decode(call.model.input_shape, params)
         request = Request(
             self.cloud,

@@ -92,6 +92,12 @@ def test_objects_and_buckets_have_permissions_of_their_own(aws, bucket):
     assert refusal(reader.list_objects_v2, Bucket=bucket)[:2] == ("AccessDenied", 403)
     assert refusal(reader.put_object, Bucket=bucket, Key="k", Body=b"")[:2] == ("AccessDenied", 403)
     assert refusal(reader.get_object, Bucket=bucket, Key="other")[:2] == ("AccessDenied", 403)
+    # Whether an object is there is for those to know who may list.
+    code, _, message = refusal(reader.get_object, Bucket=bucket, Key="kk")
+    assert code == "AccessDenied"
+    assert "s3:ListBucket" in message
+    knowing = user(aws, allow("s3:GetObject", "s3:ListBucket")).client("s3")
+    assert refusal(knowing.get_object, Bucket=bucket, Key="kk")[0] == "NoSuchKey"
     lister = user(aws, allow("s3:ListBucket", on=arn, StringLike={"s3:prefix": "k*"})).client("s3")
     assert lister.list_objects_v2(Bucket=bucket, Prefix="k")["KeyCount"] == 1
     assert refusal(lister.list_objects_v2, Bucket=bucket)[:2] == ("AccessDenied", 403)
