@@ -91,5 +91,81 @@ def explain(permissions: list[Permission]) -> list[dict[str, str]]:
     return [{"may": ", ".join(one.actions), "on": ", ".join(one.resources), "why": one.why} for one in permissions]
 
 
+def must_not(cloud: Cloud) -> dict[str, list[tuple[str, str]]]:
+    """What each role of the series must never be able to do, as actions and resources: what a leaked key would try."""
+    bucket, everywhere = f"arn:aws:s3:::{cloud.bucket}", f"{cloud.region}:{cloud.account}"
+    endpoint = f"arn:aws:sagemaker:{everywhere}:endpoint"
+    function = f"arn:aws:lambda:{everywhere}:function:{cloud.settings.function_name}"
+    roles = f"arn:aws:iam::{cloud.account}:role"
+    anybody = [
+        ("iam:CreateUser", f"arn:aws:iam::{cloud.account}:user/intruder"),
+        ("iam:PutRolePolicy", f"{roles}/{cloud.settings.sagemaker_role_name}"),
+        ("iam:PassRole", f"{roles}/{cloud.settings.sagemaker_role_name}"),
+        ("ec2:RunInstances", f"arn:aws:ec2:{everywhere}:instance/*"),
+        ("sagemaker:CreateTrainingJob", f"arn:aws:sagemaker:{everywhere}:training-job/intruder"),
+        ("s3:PutBucketPolicy", bucket),
+        ("s3:DeleteObject", f"{bucket}/models/model.tar.gz"),
+        ("s3:GetObject", "arn:aws:s3:::somebody-elses-bucket/secret"),
+        ("lambda:UpdateFunctionCode", function),
+    ]
+    return {
+        cloud.settings.sagemaker_role_name: [
+            *anybody,
+            ("sts:AssumeRole", f"{roles}/{cloud.settings.function_role_name}"),
+            ("sagemaker:DeleteEndpoint", f"{endpoint}/{cloud.settings.endpoint_name}"),
+            ("lambda:InvokeFunction", function),
+        ],
+        cloud.settings.function_role_name: [
+            *anybody,
+            ("sts:AssumeRole", f"{roles}/{cloud.settings.sagemaker_role_name}"),
+            ("sagemaker:InvokeEndpoint", f"{endpoint}/somebody-elses"),
+            ("sagemaker:UpdateEndpoint", f"{endpoint}/{cloud.settings.endpoint_name}"),
+            ("s3:GetObject", f"{bucket}/models/model.tar.gz"),
+        ],
+    }
+
+
+def check(cloud: Cloud) -> list[dict[str, str]]:
+    """Ask IAM's policy simulator: each role may do what its table says, and nothing of :func:`must_not`.
+
+    One row for each question, with ``as it should be`` "yes" or "NO". Roles that are not there yet give no rows.
+    https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html
+    """
+    permissions = {
+        cloud.settings.sagemaker_role_name: sagemaker_permissions(cloud),
+        cloud.settings.function_role_name: function_permissions(cloud),
+    }
+    rows = []
+    for name, forbidden in must_not(cloud).items():
+        arn = _role_arn(cloud, name)
+        wanted = [
+            (action, resource.replace("*", "any") if resource != "*" else resource)
+            for one in permissions[name]
+            for action in one.actions
+            for resource in one.resources
+        ]
+        for expected, questions in (("allowed", wanted), ("denied", forbidden)):
+            for action, resource in questions if arn else ():
+                found = "allowed" if _may(cloud, arn, action, resource) else "denied"
+                right = "yes" if found == expected else "NO"
+                rows.append({"role": name, "action": action, "on": resource, "is": found, "as it should be": right})
+    return rows
+
+
+def _may(cloud: Cloud, arn: str, action: str, resource: str) -> bool:
+    answer = cloud.client("iam").simulate_principal_policy(
+        PolicySourceArn=arn, ActionNames=[action], ResourceArns=[resource]
+    )
+    return bool(answer["EvaluationResults"][0]["EvalDecision"] == "allowed")
+
+
+def _role_arn(cloud: Cloud, name: str) -> str:
+    iam = cloud.client("iam")
+    try:
+        return str(iam.get_role(RoleName=name)["Role"]["Arn"])
+    except iam.exceptions.NoSuchEntityException:
+        return ""
+
+
 def _policy(statements: list[dict[str, Any]]) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": statements})
