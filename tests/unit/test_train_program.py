@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REAL_DATA
+from tests.ranks import log_of, train_ranks
 from tests.tiny_photos import CLASSES, TINY, TRAIN_SRC, command, run_training, write_photos
 
 sys.path.insert(0, str(TRAIN_SRC))
@@ -79,15 +80,16 @@ def values(log: str, name: str) -> list[float]:
 
 @pytest.fixture(scope="module")
 def frozen(photos, weights, tmp_path_factory):
-    """A frozen run with one process and the same with two, as a user would start them."""
+    """A frozen run with one process and the same with two, as a user would start these."""
     base = tmp_path_factory.mktemp("frozen")
     arguments = ["--data", photos, "--pretrained", weights, "--freeze", "true", "--epochs", 4, *TINY]
-    logs = {}
-    for processes in (1, 2):
-        (base / str(processes)).mkdir()
-        done = run_training(base / str(processes), *arguments, "--checkpoint-dir", "checkpoints", processes=processes)
-        assert done.returncode == 0, done.stderr
-        logs[processes] = done.stdout
+    arguments += ["--checkpoint-dir", "checkpoints"]
+    for name in ("1", "2"):
+        (base / name).mkdir()
+    assert train_ranks(1, base / "1", arguments) == [0], log_of(base / "1")
+    done = run_training(base / "2", *arguments, processes=2)
+    assert done.returncode == 0, done.stderr
+    logs = {1: log_of(base / "1"), 2: done.stdout}
     return base, logs
 
 
