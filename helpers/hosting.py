@@ -66,7 +66,7 @@ def deploy(
     else:
         if existing:
             print(f"{name}: has failed; replacing it")
-            _delete_endpoint(cloud, name)
+            delete_endpoint(cloud, name)
         _create_endpoint(cloud, name, version, tags or cloud.settings.tags)
     settled = _settled(cloud, name) or {}
     if (settled.get("EndpointStatus"), settled.get("EndpointConfigName")) != ("InService", version):
@@ -91,9 +91,18 @@ def delete(cloud: Cloud, name: str) -> None:
 
     What is gone already is no error.
     """
-    if _settled(cloud, name) is not None:
-        _delete_endpoint(cloud, name)
+    delete_endpoint(cloud, name)
     _delete_versions(cloud, name)
+
+
+def delete_endpoint(cloud: Cloud, name: str) -> None:
+    """Delete an endpoint, but not what it was made from; waits until it is gone. What is gone already is no error."""
+    while _settled(cloud, name) is not None:
+        try:
+            cloud.client("sagemaker").delete_endpoint(EndpointName=name)
+        except ClientError as error:
+            if "in-progress" not in str(error):  # it is scaled automatically, just now
+                raise
 
 
 def describe(cloud: Cloud, name: str) -> dict[str, Any] | None:
@@ -177,11 +186,6 @@ def _unless_there(create: Any, **members: Any) -> None:
     except ClientError as error:
         if "already existing" not in str(error):
             raise
-
-
-def _delete_endpoint(cloud: Cloud, name: str) -> None:
-    cloud.client("sagemaker").delete_endpoint(EndpointName=name)
-    _settled(cloud, name)
 
 
 def _delete_versions(cloud: Cloud, name: str, but: str = "") -> None:

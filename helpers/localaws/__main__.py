@@ -240,7 +240,12 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--json", action="store_true", help="as a JSON object")
         if function is up:
             command.add_argument("--port", type=int, help="port on 127.0.0.1 (default: the last one, or a free one)")
-            command.add_argument("--time-scale", type=_scale, help="make AWS's own waiting this many times shorter")
+            command.add_argument(
+                "--time-scale",
+                type=_scale,
+                default=os.environ.get("LOCALAWS_TIME_SCALE"),
+                help="make AWS's own waiting this many times shorter (default: $LOCALAWS_TIME_SCALE, or 1)",
+            )
             command.add_argument(
                 "--spot-interruptions",
                 type=_interruptions,
