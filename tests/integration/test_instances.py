@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -331,6 +332,35 @@ def test_instances_that_do_not_exist(instances: Instances) -> None:
         )
     assert refused(instances.ec2.stop_instances, InstanceIds=["mine"])[0] == "InvalidInstanceID.Malformed"
     assert refused(instances.ec2.get_console_output, InstanceId=unknown)[0] == "InvalidInstanceID.NotFound"
+
+
+def test_attributes_change_one_at_a_time_and_some_only_when_stopped(instances: Instances) -> None:
+    identifier, ec2 = instances.running("true"), instances.ec2
+    change = partial(ec2.modify_instance_attribute, InstanceId=identifier)
+    assert refused(change, InstanceType={"Value": "c5.xlarge"})[0] == "IncorrectInstanceState"
+    assert refused(change)[0] == "InvalidParameterCombination"
+    two = {"DisableApiStop": {"Value": True}, "SourceDestCheck": {"Value": False}}
+    assert "disableApiStop,sourceDestCheck" in refused(change, **two)[1]
+    assert refused(change, Kernel={"Value": "aki-1"})[0] == "NotImplemented"
+    group = ec2.create_security_group(GroupName="another", Description="another")["GroupId"]
+    change(Groups=[group])
+    assert instances.describe(identifier)["SecurityGroups"] == [{"GroupId": group, "GroupName": "another"}]
+    assert refused(ec2.delete_security_group, GroupId=group)[0] == "DependencyViolation"
+    ec2.modify_instance_metadata_options(InstanceId=identifier, HttpTokens="optional")
+    options = instances.describe(identifier)["MetadataOptions"]
+    assert (options["HttpTokens"], options["HttpEndpoint"]) == ("optional", "enabled")
+    change(InstanceInitiatedShutdownBehavior={"Value": "terminate"})
+    ec2.stop_instances(InstanceIds=[identifier])
+    instances.wait(identifier, "stopped")
+    change(InstanceType={"Value": "c5.xlarge"})
+    change(UserData={"Value": b"#!/bin/sh\necho other"})
+    assert instances.describe(identifier)["InstanceType"] == "c5.xlarge"
+    assert instances.user_data(identifier) == "#!/bin/sh\necho other"
+    found = ec2.describe_instance_attribute(InstanceId=identifier, Attribute="instanceInitiatedShutdownBehavior")
+    assert found["InstanceInitiatedShutdownBehavior"]["Value"] == "terminate"
+    ec2.terminate_instances(InstanceIds=[identifier])
+    instances.wait(identifier, "terminated")
+    ec2.delete_security_group(GroupId=group)
 
 
 def test_the_tags_of_an_instance_profile_are_listed(instances: Instances) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import psutil
 
-from .. import stopping
+from .. import stopping, utilisation
 from ..container import Container
 from ..processes import Child, Processes
 from ..training_host import TEMPORARY, remove, temporary_folder
@@ -212,7 +212,7 @@ class Machine:
 
     def cpu_seconds(self) -> float:
         """Processor time of the instance's processes and the children they have waited for."""
-        return sum(_cpu_seconds(process) for process in stopping.processes_below(self._identity, self.root))
+        return utilisation.measured(stopping.processes_below(self._identity, self.root)).cpu_seconds
 
     def _interpreter(self, script: str) -> list[str]:
         first = script.split("\n", 1)[0]
@@ -244,11 +244,3 @@ def _lives(process: psutil.Process) -> bool:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.Error:
         return False
-
-
-def _cpu_seconds(process: psutil.Process) -> float:
-    try:
-        times = process.cpu_times()
-    except psutil.Error:
-        return 0.0
-    return float(times.user + times.system + times.children_user + times.children_system)
