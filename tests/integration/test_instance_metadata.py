@@ -85,6 +85,9 @@ def test_the_cli_and_boto3_inside_are_the_role(instances: Instances) -> None:
     )
     arn = f"arn:aws:sts::123456789012:assumed-role/is-the-role/{identifier}"
     assert done["StandardOutputContent"].split() == [arn, arn], done["StandardErrorContent"]
+    allowed = instances.run_command(identifier, "aws s3api list-buckets --query Owner", "aws iam list-users")
+    assert allowed["StandardOutputContent"], "its policy lets it list buckets"
+    assert f"AccessDenied) when calling the ListUsers operation: User: {arn} is not" in allowed["StandardErrorContent"]
     instances.ec2.terminate_instances(InstanceIds=[identifier])
 
 

@@ -6,8 +6,6 @@ An instance is managed, as on AWS, while it runs and its profile's role may repo
 
 from __future__ import annotations
 
-import fnmatch
-import json
 import uuid
 from datetime import timedelta
 from typing import Any
@@ -191,33 +189,13 @@ def _all_instances(request: Request) -> list[Instance]:
 def _managed(request: Request, instance: Instance) -> bool:
     """Whether the agent of a running instance can report."""
     role = instance.record.role()
-    return (
-        instance.record.state == "running" and instance.machine.made and role is not None and _may_report(request, role)
-    )
-
-
-def _may_report(request: Request, role_arn: str) -> bool:
-    with request.cloud.records.lock("iam"):
-        iam = request.cloud.records.backend("iam", "aws")
-        role = next((one for one in iam.roles.values() if one.arn == role_arn), None)
-        if role is None:
-            return False
-        documents = [*role.policies.values(), *map(_default_document, role.managed_policies.values())]
-    return any(_allows(json.loads(one) if isinstance(one, str) else one) for one in documents)
-
-
-def _default_document(policy: Any) -> str:
-    return next(str(one.document) for one in policy.versions if one.version_id == policy.default_version_id)
-
-
-def _allows(policy: Any) -> bool:
-    statements = policy["Statement"] if isinstance(policy["Statement"], list) else [policy["Statement"]]
-    for statement in statements:
-        actions = statement.get("Action", [])
-        for action in [actions] if isinstance(actions, str) else actions:
-            if statement.get("Effect") == "Allow" and fnmatch.fnmatchcase(REPORT.lower(), action.lower()):
-                return True
-    return False
+    if role is None or instance.record.state != "running" or not instance.machine.made:
+        return False
+    try:
+        request.cloud.authorization.require(role, instance.id, REPORT, request.arn("ec2", f"instance/{instance.id}"))
+    except AwsError:
+        return False
+    return True
 
 
 def _command(request: Request, command: Document) -> Params:

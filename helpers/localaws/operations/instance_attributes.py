@@ -83,9 +83,8 @@ def _value(request: Request, instance: Instance, name: str, value: Any) -> Any:
         return _user_data(value)
     if name == "InstanceInitiatedShutdownBehavior" and value not in ("stop", "terminate"):
         refuse("InvalidParameterValue", f"Value ({value}) for parameter instanceInitiatedShutdownBehavior is invalid.")
-    if name == "InstanceType":
-        if not architectures(value):
-            refuse("InvalidInstanceAttributeValue", f"Invalid value '{value}' for InstanceType.")
+    if name == "InstanceType" and not architectures(value):
+        refuse("InvalidInstanceAttributeValue", f"Invalid value '{value}' for InstanceType.")
     return value.lower() == "true" if value in ("true", "false", "True", "False") else value
 
 
