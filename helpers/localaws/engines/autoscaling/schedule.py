@@ -68,7 +68,7 @@ class Cron:
     zone: tzinfo = UTC
 
     def next(self, after: datetime, _: datetime) -> datetime | None:
-        """When it is due after a moment, or None. Times that a change of the clocks skips are skipped."""
+        """When it is due after a moment, or None. A time that a change of the clocks skips comes an hour later."""
         local = after.astimezone(self.zone)
         for number in range(HORIZON_DAYS):
             day = local.date() + timedelta(days=number)
