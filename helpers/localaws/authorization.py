@@ -24,6 +24,8 @@ from .tags import Tags
 Environ = dict[str, Any]
 # The policy of a resource, by its ARN: who else may do what with it.
 ResourcePolicies = Callable[[str], Iterable[Document]]
+OURS = frozenset({"sagemaker", "lambda"})
+TAGS_OF_RESOURCES = ("aws:resourcetag/", "ec2:resourcetag/", "sagemaker:resourcetag/")
 TRUSTED_BY_ROLE = frozenset({"sts:AssumeRole", "sts:TagSession"})
 
 
@@ -81,7 +83,7 @@ class Authorization:
             self.identities.entity_arn,
             _headers(environ),
         )
-        context = Context(_of_request(environ, call) | caller.context())
+        context = Context(_of_request(environ, call) | caller.context() | {"aws:ResourceAccount": self._account})
         tags = tags_in(params)
         if tags:
             context.add({f"aws:RequestTag/{key}": value for key, value in tags.items()} | {"aws:TagKeys": list(tags)})
@@ -110,6 +112,7 @@ class Authorization:
         """What the caller's policies and the resource's say to one permission."""
         own = dict(need.context) | self._of_resource(need.resource)
         found = context.extended(own) if own else context
+        found.unfilled = () if self._knows_tags(need.resource) else TAGS_OF_RESOURCES
         if need.action.lower() in {one.lower() for one in TRUSTED_BY_ROLE}:
             trust = self.identities.trust(need.resource) or ()
             policies = replace(caller.policies, resource=trust, resource_must_allow=True)
@@ -135,6 +138,15 @@ class Authorization:
         service = resource.split(":", 3)[2] if resource.startswith("arn:") else ""
         find = self._resource_policies.get(service)
         return find(resource) if find else ()
+
+    def _knows_tags(self, resource: str) -> bool:
+        """Whether a resource's tags are ours to read: moto has those of buckets, log groups and its other records."""
+        if resource == "*":
+            return True
+        if resource.count(":") < 5:
+            return False
+        _, _, service, region, _ = resource.split(":", 4)
+        return service in OURS or bool(region and self._tags.of(resource))
 
     def _of_resource(self, resource: str) -> dict[str, str]:
         """``aws:ResourceTag/…`` of the resources whose tags are ours."""

@@ -323,6 +323,24 @@ def test_an_unknown_operator_is_malformed_and_an_unknown_key_is_named(aws):
     code, status, message = refusal(strange.client("s3").list_buckets)
     assert (code, status) == ("NotImplemented", 501)
     assert "aws:Nonsense" in message
+    tagged = user(aws, allow("s3:*", StringEquals={"aws:ResourceTag/project": "dogs"}))
+    assert refusal(tagged.client("s3").get_object, Bucket="whatever", Key="k")[0] == "NotImplemented"
+
+
+def test_tags_of_models_decide(aws):
+    admin, name = aws.client("sagemaker"), f"tagged-{next(NUMBERS)}"
+    own = user(aws, allow("sagemaker:DescribeModel", StringEquals={"aws:ResourceTag/project": "dogs"}))
+    arn = role(aws, allow("s3:*"), trust={"Service": "sagemaker.amazonaws.com"})
+    image = "763104351884.dkr.ecr.us-east-1.amazonaws.com/ray:serve-ml-sagemaker-cpu-v1.4"
+    admin.create_model(
+        ModelName=name,
+        ExecutionRoleArn=arn,
+        PrimaryContainer={"Image": image, "Environment": {"SM_RAYSERVE_APP": "app:application"}},
+        Tags=[{"Key": "project", "Value": "dogs"}],
+    )
+    assert own.client("sagemaker").describe_model(ModelName=name)["ModelName"] == name
+    admin.delete_tags(ResourceArn=admin.describe_model(ModelName=name)["ModelArn"], TagKeys=["project"])
+    assert refusal(own.client("sagemaker").describe_model, ModelName=name)[0] == "AccessDeniedException"
 
 
 # ---- the simulator ----
