@@ -113,6 +113,20 @@ def function(what: str, requests: int, seconds: float, memory_mb: int, prices: P
     return Line(what, gb_seconds, "GB-s", gb_seconds * run.usd + requests * request.usd, run.source)
 
 
+def provisioned(
+    what: str, count: int, hours: float, memory_mb: int, busy_seconds: float = 0.0, prices: PriceList | None = None
+) -> Line:
+    """``count`` provisioned environments for some hours, idle or not, and the seconds in which they were at work.
+
+    What is at work there costs less than on demand; charge those invocations' requests by :func:`function` with 0 s.
+    """
+    listed = prices or snapshot()
+    wait, run = listed.of(LAMBDA, "Lambda-Provisioned-Concurrency"), listed.of(LAMBDA, "Lambda-Provisioned-GB-Second")
+    gb_seconds = count * hours * 3600 * memory_mb / 1024
+    usd = gb_seconds * wait.usd + busy_seconds * memory_mb / 1024 * run.usd
+    return Line(what, gb_seconds, "GB-s provisioned", usd, wait.source)
+
+
 def storage(what: str, size_bytes: float, days: float, prices: PriceList | None = None) -> Line:
     """``size_bytes`` in S3 for ``days``."""
     price = (prices or snapshot()).of(S3, "TimedStorage-ByteHrs")

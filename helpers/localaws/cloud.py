@@ -27,7 +27,7 @@ from .errors import AwsError
 from .monitoring import Monitoring
 from .objects import Objects
 from .protocol import Response
-from .quotas import LAMBDA_CONCURRENCY, Quotas
+from .quotas import Quotas
 from .records import Records
 from .store import Store
 from .tags import Tags
@@ -70,7 +70,6 @@ class Cloud:
         self.functions = FunctionsEngine(self)
         self.authorization.add_resource_policies("lambda", self.functions.policies_of)
         self.instances = InstancesEngine(self)
-        self.quotas.follow(LAMBDA_CONCURRENCY, self.functions.concurrency.set_limit)
         self.autoscaling = AutoScaling.of(self)
 
     def recover(self) -> None:

@@ -12,24 +12,24 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .engines.clock import Clock
+from .engines.functions.concurrency import QUOTA
 from .engines.functions.concurrency import SETTING as LAMBDA_SETTING
 from .errors import refuse
 from .store import Document, Store
 
 SETTING = "LOCALAWS_QUOTAS"
+LAMBDA_CONCURRENCY = QUOTA
 CATALOGUE = Path(__file__).with_name("quotas.json")
 SERVICES = {
     "ec2": "Amazon Elastic Compute Cloud (Amazon EC2)",
     "lambda": "AWS Lambda",
     "sagemaker": "Amazon SageMaker",
 }
-LAMBDA_CONCURRENCY = "L-B99A9384"
 # EC2's quotas in vCPUs, on demand and on spot, by the families that share them.
 BUCKETS = {
     "a c d h i im is m r t z": ("L-1216C47A", "L-34B43A08"),
@@ -71,7 +71,6 @@ class Quotas:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._values, self._requests, self._clock = store.table("quota"), store.table("quota-request"), clock
         self._set: dict[str, float] = json.loads(os.environ.get(SETTING) or "{}")
-        self._followers: dict[str, Callable[[float], None]] = {}
         if os.environ.get(LAMBDA_SETTING):
             self._set.setdefault(LAMBDA_CONCURRENCY, float(os.environ[LAMBDA_SETTING]))
         unknown = self._set.keys() - catalogue().keys()
@@ -84,13 +83,6 @@ class Quotas:
         self._decide(region)
         granted = self._values.find(region, code)
         return float(granted["Value"]) if granted else self._set.get(code, catalogue()[code].applied)
-
-    def follow(self, code: str, change: Callable[[float], None]) -> None:
-        """Call ``change`` with the values that a quota gets, and now with the one that it has, if it is its own."""
-        self._followers[code] = change
-        granted = [document["Value"] for _, name, document in self._values.everywhere() if name == code]
-        if granted or code in self._set:
-            change(granted[0] if granted else self._set[code])
 
     def check_instances(self, region: str, instance_type: str, use: str, wanted: int, used: int) -> None:
         """Raise ``ResourceLimitExceeded`` where ``wanted`` more instances are above the quota.
@@ -167,6 +159,3 @@ class Quotas:
             if one["Status"] in OPEN and waited >= DECIDED_AFTER_SECONDS:
                 self._values.put(region, one["QuotaCode"], {"Value": one["DesiredValue"]})
                 self._requests.put(region, one["Id"], {**one, "Status": "APPROVED", "LastUpdated": now})
-                follower = self._followers.get(one["QuotaCode"])
-                if follower is not None:
-                    follower(one["DesiredValue"])

@@ -131,11 +131,6 @@ def test_what_is_no_alias(functions, published):
         (client.create_alias, {"Name": "once", "FunctionVersion": "1"}, "ResourceConflictException"),
         (client.create_alias, {"Name": "two", "FunctionVersion": "9"}, "ResourceNotFoundException"),
         (client.create_alias, {"Name": "12", "FunctionVersion": "1"}, "ValidationException"),
-        (
-            client.create_alias,
-            {"Name": "w", "FunctionVersion": "1", "RoutingConfig": {"AdditionalVersionWeights": {"2": 0.5}}},
-            "NotImplemented",
-        ),
         (client.update_alias, {"Name": "none", "FunctionVersion": "1"}, "ResourceNotFoundException"),
         (client.update_alias, {"Name": "once", "FunctionVersion": "9"}, "ResourceNotFoundException"),
         (client.update_alias, {"Name": "once", "RevisionId": "none"}, "PreconditionFailedException"),

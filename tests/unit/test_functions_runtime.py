@@ -1,6 +1,5 @@
 """Environments by themselves: what a runtime writes, how it is initialised, and when that takes too long."""
 
-import contextlib
 import os
 import threading
 from pathlib import Path
@@ -11,9 +10,7 @@ from hypothesis import strategies as st
 
 from helpers.localaws.credentials import Keys
 from helpers.localaws.engines.functions.code import CodeStore
-from helpers.localaws.engines.functions.concurrency import Concurrency
 from helpers.localaws.engines.functions.environment import Environment, Host
-from helpers.localaws.engines.functions.faults import Throttled
 from helpers.localaws.engines.functions.interpreter import Interpreter
 from helpers.localaws.engines.functions.memory import MemoryWatch
 from helpers.localaws.engines.functions.output import Output
@@ -21,7 +18,6 @@ from helpers.localaws.engines.functions.pool import Pool
 from helpers.localaws.engines.functions.runtime_api import Invocation
 from helpers.localaws.engines.functions.spec import Spec
 from helpers.localaws.engines.processes import Processes, marked
-from helpers.localaws.errors import AwsError
 from tests.lambda_functions import package
 
 FRAMES = st.lists(st.text(st.characters(codec="utf-8"), min_size=1).filter(lambda text: text.strip()), max_size=5)
@@ -181,84 +177,6 @@ def test_a_pool_gives_the_environment_used_last_and_ends_those_of_another_spec(w
     assert pool.reclaim(idle_seconds=1000) == 1
     assert pool.reclaim(idle_seconds=0) == 0
     assert not marked(workshop.identity)
-
-
-def test_an_environment_that_was_started_beforehand_is_used_first(workshop):
-    spec = workshop.spec("def handler(e, c): return 1")
-    pool = Pool(workshop.environment)
-    beforehand = workshop.environment(spec)
-    beforehand.initialise()
-    pool.add(beforehand)
-    assert pool.take(spec) is beforehand
-    pool.close()
-    pool.give_back(beforehand)
-    assert not marked(workshop.identity)
-
-
-# ---- concurrency ----
-
-
-def test_a_reservation_is_a_limit_and_a_guarantee(monkeypatch):
-    monkeypatch.setenv("LOCALAWS_LAMBDA_CONCURRENCY", "105")
-    limits, mine, other = Concurrency(), ("r", "mine"), ("r", "other")
-    limits.reserve(mine, 2)
-    assert limits.unreserved("r") == 103
-    with pytest.raises(AwsError, match="below its minimum value of"):
-        limits.reserve(other, 4)
-    with limits.admitted(mine), limits.admitted(mine) as running:
-        assert running == 2
-        with pytest.raises(Throttled) as refused, limits.admitted(mine):
-            pass
-        assert refused.value.members["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
-        with limits.admitted(other):
-            pass
-    limits.reserve(mine, None)
-    assert limits.unreserved("r") == 105
-
-
-def test_more_than_the_machine_serves_is_refused_and_says_so():
-    limits = Concurrency()
-    with contextlib.ExitStack() as running:
-        for number in range(60):
-            running.enter_context(limits.admitted(("r", f"function-{number % 7}")))
-        with pytest.raises(Throttled, match="at most 60 invocations at once"):
-            running.enter_context(limits.admitted(("r", "one more")))
-
-
-def test_what_is_reserved_is_taken_from_the_others(monkeypatch):
-    monkeypatch.setenv("LOCALAWS_LAMBDA_CONCURRENCY", "3")
-    limits = Concurrency()
-    limits.restore(("r", "mine"), 2)
-    with limits.admitted(("r", "other")):
-        with pytest.raises(Throttled) as refused, limits.admitted(("r", "third")):
-            pass
-        assert refused.value.members["Reason"] == "ConcurrentInvocationLimitExceeded"
-        with limits.admitted(("elsewhere", "other")), limits.admitted(("r", "mine")):
-            pass
-
-
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=60))
-def test_the_count_is_never_above_the_limit_and_comes_back_to_nothing(steps):
-    limits = Concurrency()
-    limits.limit = 4
-    limits.restore(("r", "a"), 1)
-    running: list[tuple[str, object]] = []
-    for name, begins in steps:
-        if begins:
-            admission = limits.admitted(("r", name))
-            try:
-                admission.__enter__()
-            except Throttled:
-                continue
-            running.append((name, admission))
-        elif running:
-            running.pop(0)[1].__exit__(None, None, None)
-        assert sum(name == "a" for name, _ in running) <= 1
-        assert sum(name != "a" for name, _ in running) <= 3
-    for _, admission in running:
-        admission.__exit__(None, None, None)
-    with limits.admitted(("r", "a")):
-        pass
 
 
 # ---- output ----

@@ -1,11 +1,10 @@
-"""Invoke Lambda functions, and limit how many invocations run at once."""
+"""Invoke Lambda functions."""
 
 from __future__ import annotations
 
 import base64
 import json
 
-from ..engines.functions.documents import Document
 from ..engines.functions.faults import refuse
 from ..errors import NotImplementedHere
 from ..gateway import Params, Request, operation
@@ -14,7 +13,6 @@ from .function_requests import resolve
 MAX_PAYLOAD = {"RequestResponse": 6_291_456, "Event": 1_048_576, "DryRun": 6_291_456}
 MAX_CLIENT_CONTEXT = 3583
 LOG_TAIL = 4096
-CODE_STORAGE = 80_530_636_800
 
 
 @operation("lambda", "Invoke")
@@ -42,58 +40,6 @@ def invoke(request: Request, params: Params) -> Params:
         "ExecutedVersion": target.spec.version,
         "Payload": outcome.payload,
     }
-
-
-@operation("lambda", "PutFunctionConcurrency")
-def put_function_concurrency(request: Request, params: Params) -> Params:
-    """Keep a part of the account's concurrency for a function, which is then its limit too; 0 stops it."""
-    reference, wanted = resolve(request, params), params["ReservedConcurrentExecutions"]
-    documents = request.cloud.functions.documents
-    documents.find(request.region, reference.name)
-    request.cloud.functions.concurrency.reserve((request.region, reference.name), wanted)
-    documents.update(request.region, reference.name, lambda document: document.update(reserved=wanted))
-    return {"ReservedConcurrentExecutions": wanted}
-
-
-@operation("lambda", "GetFunctionConcurrency")
-def get_function_concurrency(request: Request, params: Params) -> Params:
-    """A function's reserved concurrency; empty where it has none."""
-    document = request.cloud.functions.documents.find(request.region, resolve(request, params).name)
-    return {"ReservedConcurrentExecutions": document["reserved"]}
-
-
-@operation("lambda", "DeleteFunctionConcurrency")
-def delete_function_concurrency(request: Request, params: Params) -> None:
-    """Give a function's reserved concurrency back."""
-    reference = resolve(request, params)
-    request.cloud.functions.documents.update(
-        request.region, reference.name, lambda document: document.update(reserved=None)
-    )
-    request.cloud.functions.concurrency.reserve((request.region, reference.name), None)
-
-
-@operation("lambda", "GetAccountSettings")
-def get_account_settings(request: Request, _: Params) -> Params:
-    """The account's limits in the region, and how much of them is used."""
-    functions = request.cloud.functions
-    found = functions.documents.list(request.region)
-    return {
-        "AccountLimit": {
-            "TotalCodeSize": CODE_STORAGE,
-            "CodeSizeUnzipped": 262_144_000,
-            "CodeSizeZipped": 52_428_800,
-            "ConcurrentExecutions": functions.concurrency.limit,
-            "UnreservedConcurrentExecutions": functions.concurrency.unreserved(request.region),
-        },
-        "AccountUsage": {
-            "TotalCodeSize": sum(_code_size(document) for document in found),
-            "FunctionCount": len(found),
-        },
-    }
-
-
-def _code_size(document: Document) -> int:
-    return sum(one["CodeSize"] for one in (document["latest"], *document["versions"].values()))
 
 
 def _check_payload(kind: str, payload: bytes) -> None:

@@ -8,6 +8,8 @@ import uuid
 from ..engines.functions.documents import Configuration, Document, check_revision, listed, modified_now
 from ..engines.functions.faults import invalid, not_found, refuse
 from ..engines.functions.names import LATEST, FunctionReference
+from ..engines.functions.provisions import check_provisionable
+from ..engines.functions.routing import check_weights
 from ..errors import NotImplementedHere
 from ..gateway import Params, Request, operation
 from .function_requests import page, resolve
@@ -62,7 +64,6 @@ def list_versions_by_function(request: Request, params: Params) -> Params:
 @operation("lambda", "CreateAlias")
 def create_alias(request: Request, params: Params) -> Params:
     """A name for a version."""
-    _refuse_weights(params)
     reference, name = resolve(request, params), params["Name"]
     alias = {
         "Name": name,
@@ -70,10 +71,11 @@ def create_alias(request: Request, params: Params) -> Params:
         "FunctionVersion": params["FunctionVersion"],
         "Description": params.get("Description", ""),
         "RevisionId": str(uuid.uuid4()),
+        **_routing(params),
     }
 
     def add(document: Document) -> None:
-        _check_version(request, reference.name, document, alias["FunctionVersion"])
+        _check_versions(request, reference.name, document, alias)
         if name in document["aliases"]:
             refuse("ResourceConflictException", f"Alias already exists: {alias['AliasArn']}", 409)
         document["aliases"][name] = alias
@@ -101,19 +103,23 @@ def list_aliases(request: Request, params: Params) -> Params:
 
 @operation("lambda", "UpdateAlias")
 def update_alias(request: Request, params: Params) -> Params:
-    """Point an alias at another version."""
-    _refuse_weights(params)
+    """Point an alias at another version, or divide its invocations between two."""
     reference, name = resolve(request, params), params["Name"]
     changes: Params = {member: params[member] for member in ("FunctionVersion", "Description") if member in params}
 
     def change(document: Document) -> None:
         alias = _alias(request, reference.name, document, name)
         check_revision(params.get("RevisionId"), alias["RevisionId"], "GetFunction/GetAlias")
-        if "FunctionVersion" in changes:
-            _check_version(request, reference.name, document, changes["FunctionVersion"])
-        alias.update(changes, RevisionId=str(uuid.uuid4()))
+        if "RoutingConfig" in params:
+            alias.pop("RoutingConfig", None)
+        alias.update(changes, RevisionId=str(uuid.uuid4()), **_routing(params))
+        _check_versions(request, reference.name, document, alias)
+        if name in document.get("provisioned", {}):
+            check_provisionable(document, name)
 
     document = request.cloud.functions.documents.update(request.region, reference.name, change)
+    if name in document.get("provisioned", {}):
+        request.cloud.functions.provisions.follow(request.region, reference.name)
     return _alias(request, reference.name, document, name)
 
 
@@ -125,8 +131,10 @@ def delete_alias(request: Request, params: Params) -> None:
     def remove(document: Document) -> None:
         document["aliases"].pop(name, None)
         document["policies"].pop(name, None)
+        document.get("provisioned", {}).pop(name, None)
 
     request.cloud.functions.documents.update(request.region, reference.name, remove)
+    request.cloud.functions.provisions.follow(request.region, reference.name)
 
 
 def _unchanged(document: Document) -> bool:
@@ -155,11 +163,15 @@ def _alias(request: Request, function: str, document: Document, name: str) -> Pa
     return found
 
 
-def _check_version(request: Request, function: str, document: Document, version: str) -> None:
-    if version != LATEST and version not in document["versions"]:
-        not_found(request.cloud.functions.documents.arn(request.region, function, version))
+def _check_versions(request: Request, function: str, document: Document, alias: Params) -> None:
+    """Raise where an alias points at what is not there, or cannot be pointed at."""
+    weights = alias.get("RoutingConfig", {}).get("AdditionalVersionWeights", {})
+    check_weights(alias["FunctionVersion"], weights)
+    for version in (alias["FunctionVersion"], *weights):
+        if version != LATEST and version not in document["versions"]:
+            not_found(request.cloud.functions.documents.arn(request.region, function, version))
 
 
-def _refuse_weights(params: Params) -> None:
-    if params.get("RoutingConfig", {}).get("AdditionalVersionWeights"):
-        raise NotImplementedHere("aliases of several versions (RoutingConfig)", "An alias points at one version here.")
+def _routing(params: Params) -> Params:
+    weights = params.get("RoutingConfig", {}).get("AdditionalVersionWeights")
+    return {"RoutingConfig": {"AdditionalVersionWeights": weights}} if weights else {}

@@ -9,6 +9,7 @@ from ..engines.functions.documents import Configuration, Document, check_revisio
 from ..engines.functions.engine import SERVICE
 from ..engines.functions.faults import invalid, not_found, refuse
 from ..engines.functions.names import LATEST, FunctionReference
+from ..engines.functions.routing import route_of
 from ..errors import AwsError, NotImplementedHere
 from ..gateway import Params, Request, operation
 from ..objects import S3Uri
@@ -198,10 +199,13 @@ def _delete_version(request: Request, reference: FunctionReference, document: Do
         invalid(f"Deletion of aliases is not currently supported. Use DeleteAlias for {qualifier}.")
     if qualifier not in document["versions"]:
         not_found(request.cloud.functions.documents.arn(request.region, reference.name, qualifier))
-    users = [name for name, alias in document["aliases"].items() if alias["FunctionVersion"] == qualifier]
+    users = [name for name, alias in document["aliases"].items() if qualifier in route_of(alias)]
     if users:
         arn = request.cloud.functions.documents.arn(request.region, reference.name, qualifier)
         refuse("ResourceConflictException", f"The version {arn} is referenced by aliases: {', '.join(users)}", 409)
-    request.cloud.functions.documents.update(
-        request.region, reference.name, lambda changed: changed["versions"].pop(qualifier, None)
-    )
+
+    def remove(changed: Document) -> None:
+        changed["versions"].pop(qualifier, None)
+        changed.get("provisioned", {}).pop(qualifier, None)
+
+    request.cloud.functions.documents.update(request.region, reference.name, remove)

@@ -18,6 +18,7 @@ from ...store import Exists, Missing, Store, Table
 from ..clock import Clock
 from .faults import not_found, refuse
 from .names import LATEST, FunctionReference, function_arn, is_version
+from .routing import Route, route_of
 
 SETTLE_SECONDS = 1.0
 # AWS answers these when a function is asked for by itself, and leaves them out of lists.
@@ -47,6 +48,7 @@ class Functions:
             "aliases": {},
             "policies": {},
             "reserved": None,
+            "provisioned": {},
             **self.settling(),
         }
         try:
@@ -119,6 +121,12 @@ class Functions:
             not_found(self.arn(region, reference.name, qualifier))
         version: str = document["aliases"][qualifier]["FunctionVersion"]
         return version
+
+    def route(self, region: str, reference: FunctionReference, document: Document) -> Route:
+        """The versions that invocations of a reference go to; raises ``ResourceNotFoundException``."""
+        version = self.version_of(region, reference, document)
+        alias = document["aliases"].get(reference.qualifier or "")
+        return {version: 1.0} if alias is None else route_of(alias)
 
     def configuration(self, region: str, reference: FunctionReference, document: Document) -> Configuration:
         """The configuration of what a reference means, with its ARN and state, as it is described."""

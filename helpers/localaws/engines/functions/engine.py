@@ -19,17 +19,21 @@ from ..container import cores
 from . import resource_policies
 from .agenda import Agenda
 from .code import CodeStore
-from .concurrency import Concurrency
-from .documents import Functions
-from .environment import FRESH, Environment, Host, Outcome, remaining
+from .concurrency import QUOTA, Concurrency
+from .documents import Document, Functions
+from .environment import FRESH, ON_DEMAND, PROVISIONED, Environment, Host, Outcome, remaining
 from .events import Event, Events
 from .faults import Throttled
 from .interpreter import Interpreter
 from .memory import MemoryWatch
-from .metrics import Metrics
+from .metrics import Metrics, Subject
 from .names import FunctionReference
 from .pool import Pool
+from .provisioned import Provisioned
+from .provisions import Provisions
+from .routing import choose
 from .runtime_api import Invocation
+from .scaling_rate import ScalingRate
 from .spec import Spec
 
 if TYPE_CHECKING:
@@ -48,6 +52,12 @@ class Target:
 
     spec: Spec
     arn: str
+    qualifier: str | None = None
+
+    @property
+    def subject(self) -> Subject:
+        """What it is in the metrics."""
+        return Subject(self.spec.region, self.spec.name, self.qualifier, self.spec.version)
 
 
 class FunctionsEngine:
@@ -57,7 +67,8 @@ class FunctionsEngine:
         self.cloud = cloud
         self.code = CodeStore(cloud.workplace("functions", "code"))
         self.documents = Functions(cloud.store, cloud.clock, cloud.account)
-        self.concurrency = Concurrency()
+        self.concurrency = Concurrency(lambda region: cloud.quotas.value(region, QUOTA))
+        self._rate = ScalingRate(cloud.clock)
         self._metrics = Metrics(cloud.monitoring)
         self._memory = MemoryWatch()
         self._agenda = Agenda(cloud.clock)
@@ -80,6 +91,14 @@ class FunctionsEngine:
             memory=self._memory,
             starts=threading.Semaphore(max(4, 2 * cores())),
         )
+        self.provisions = Provisions(
+            self.documents,
+            self.concurrency,
+            lambda spec: self._make_environment(spec, PROVISIONED),
+            self._spec,
+            self._agenda,
+            cloud.clock.scale,
+        )
 
     # ---- the server's life ----
 
@@ -89,6 +108,7 @@ class FunctionsEngine:
         self._host.folder.mkdir(parents=True)
         for region, name, document in self.documents.everywhere():
             self.concurrency.restore((region, name), document["reserved"])
+            self.provisions.follow(region, name)
         self.collect_code()
         self._events.recover()
 
@@ -99,6 +119,7 @@ class FunctionsEngine:
         self._events.close()
         with self._lock:
             pools = list(self._pools.values())
+        self.provisions.close()
         for pool in pools:
             pool.kill()
         self._memory.close()
@@ -107,26 +128,39 @@ class FunctionsEngine:
     # ---- invocations ----
 
     def target(self, region: str, reference: FunctionReference) -> Target:
-        """What an invocation of ``reference`` runs now.
+        """What an invocation of ``reference`` runs now; of an alias with weights, one of its versions by chance.
 
         Raises ``ResourceNotFoundException``, and ``ResourceConflictException`` while the function is being created.
         """
         document = self.documents.find(region, reference.name)
-        version = self.documents.version_of(region, reference, document)
+        route = self.documents.route(region, reference, document)
         self.documents.check_created(document)
-        spec = Spec.of(self.documents.effective(document, version), region, self.cloud.account)
-        return Target(spec, spec.arn(reference.qualifier))
+        spec = self._spec(region, document, choose(route))
+        return Target(spec, spec.arn(reference.qualifier), reference.qualifier)
 
     def invoke(self, target: Target, payload: bytes, client_context: str | None, request_id: str) -> Outcome:
         """Run a function and wait for what it comes to; raises :class:`Throttled`."""
-        function = (target.spec.region, target.spec.name)
+        spec, subject = target.spec, target.subject
+        invocation = Invocation(request_id, payload, target.arn, 0, client_context)
+        provisioned = self.provisions.find(spec.region, spec.name, target.qualifier)
+        ready = provisioned.take(spec) if provisioned is not None else None
         try:
-            with self.concurrency.admitted(function) as running:
-                outcome = self._run(target.spec, Invocation(request_id, payload, target.arn, 0, client_context))
+            with self.concurrency.admitted((spec.region, spec.name), subject.resource, ready is not None) as running:
+                self._metrics.began(subject, running)
+                if provisioned is None:
+                    outcome = self._run_on_demand(spec, invocation)
+                elif ready is None:
+                    self._metrics.spilled_over(subject)
+                    outcome = self._run_on_demand(spec, invocation)
+                else:
+                    self._metrics.provisioned(subject, *provisioned.at_work())
+                    outcome = self._run_in(provisioned, ready, invocation)
         except Throttled:
-            self._metrics.throttled(function)
+            if provisioned is not None and ready is not None:
+                provisioned.give_back(ready)
+            self._metrics.throttled(subject)
             raise
-        self._metrics.invoked(function, running, outcome.function_error is not None, outcome.report.duration_ms)
+        self._metrics.ended(subject, outcome.function_error is not None, outcome.report.duration_ms)
         return outcome
 
     def queue(self, region: str, reference: FunctionReference, payload: bytes, client_context: str | None) -> None:
@@ -139,16 +173,19 @@ class FunctionsEngine:
         outcome = self.invoke(target, event["payload"], event["client_context"], event["request_id"])
         return outcome.function_error is not None
 
-    def _run(self, spec: Spec, invocation: Invocation) -> Outcome:
+    def _run_on_demand(self, spec: Spec, invocation: Invocation) -> Outcome:
         pool = self._pool(spec)
-        environment = pool.take(spec)
+        outcome = self._run_in(pool, pool.take(spec), invocation)
+        self._reclaim_later()
+        return outcome
+
+    def _run_in(self, home: Pool | Provisioned, environment: Environment, invocation: Invocation) -> Outcome:
         try:
             outcome = environment.invoke(invocation)
         except BaseException:
-            pool.discard(environment)
+            home.discard(environment)
             raise
-        pool.give_back(environment)
-        self._reclaim_later()
+        home.give_back(environment)
         return outcome
 
     # ---- environments ----
@@ -158,6 +195,7 @@ class FunctionsEngine:
         with self._lock:
             keys = [key for key in self._pools if key[:2] == (region, name) and version in (None, key[2])]
             pools = [self._pools.pop(key) for key in keys]
+        self.provisions.follow(region, name)
         for pool in pools:
             pool.close()
 
@@ -165,11 +203,18 @@ class FunctionsEngine:
         with self._lock:
             if self._closed:
                 raise AwsError("ServiceException", "The embedded AWS is shutting down.", 500)
-            return self._pools.setdefault(spec.key, Pool(self._make_environment))
+            return self._pools.setdefault(spec.key, Pool(self._make_on_demand))
 
-    def _make_environment(self, spec: Spec) -> Environment:
+    def _spec(self, region: str, document: Document, version: str) -> Spec:
+        return Spec.of(self.documents.effective(document, version), region, self.cloud.account)
+
+    def _make_on_demand(self, spec: Spec) -> Environment:
+        self._rate.start((spec.region, spec.name))
+        return self._make_environment(spec, ON_DEMAND)
+
+    def _make_environment(self, spec: Spec, initialization: str) -> Environment:
         self._make_room()
-        return Environment(spec, self._host, self._credentials(spec))
+        return Environment(spec, self._host, self._credentials(spec), initialization)
 
     def _credentials(self, spec: Spec) -> Keys:
         """Of the function's role; the environments of one function share them while they last."""
@@ -187,7 +232,7 @@ class FunctionsEngine:
     def _make_room(self) -> None:
         with self._lock:
             pools = list(self._pools.values())
-        if sum(sum(pool.counts()) for pool in pools) < MOST_ENVIRONMENTS:
+        if not pools or sum(sum(pool.counts()) for pool in pools) + self.provisions.count() < MOST_ENVIRONMENTS:
             return
         oldest = min(pools, key=lambda pool: pool.oldest_idle())
         oldest.end_oldest()

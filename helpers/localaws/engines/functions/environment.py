@@ -36,8 +36,13 @@ if TYPE_CHECKING:
     from ..processes import Processes
 
 INIT_SECONDS = 10.0
+# Nobody waits for a provisioned environment, so it may take longer: this, or the function's timeout if that is more.
+PROVISIONED_INIT_SECONDS = 130.0
+ON_DEMAND, PROVISIONED = "on-demand", "provisioned-concurrency"
 # The longest that an invocation can take, and some: credentials must not end in the middle of one.
 FRESH = timedelta(minutes=20)
+# What waits is renewed so long before that.
+AHEAD = timedelta(minutes=3)
 SLOT_SECONDS = 2.0
 
 
@@ -82,7 +87,7 @@ class Outcome:
 class Environment:
     """One environment of a spec; :meth:`initialise` it, then :meth:`invoke`, one invocation at a time."""
 
-    def __init__(self, spec: Spec, host: Host, keys: Keys, initialization: str = "on-demand") -> None:
+    def __init__(self, spec: Spec, host: Host, keys: Keys, initialization: str = ON_DEMAND) -> None:
         self.spec, self.initialization = spec, initialization
         self.idle_since = time.monotonic()
         self._host, self._keys = host, keys
@@ -104,20 +109,26 @@ class Environment:
         """Whether its credentials last for one more invocation."""
         return remaining(self._keys) > FRESH
 
-    def initialise(self) -> None:
-        """The init phase, which precedes the first invocation; that it failed shows in that invocation."""
+    @property
+    def ageing(self) -> bool:
+        """Whether it will soon be fresh no more."""
+        return remaining(self._keys) <= FRESH + AHEAD
+
+    def initialise(self) -> bool:
+        """The init phase, which precedes the first invocation; that it failed shows in that invocation too."""
         self._log.write(report.init_start(self.spec.runtime, self.spec.region))
         asked, here = f"{self.spec.runtime} on {self.spec.architecture}", f"{VERSION} on {ARCHITECTURE}"
         if asked != here:
             self._log.write(f"The embedded AWS has no {asked}: {here} runs this function.")
         with self._host.start_slot():
             started = time.monotonic()
-            signal = self._boot(self._host.init_seconds)
+            signal = self._boot(self._init_seconds())
         took = (time.monotonic() - started) * 1000
         if isinstance(signal, Ready):
             self._init_ms = took
         else:
             self._abandon("init", took, self._failure("", signal))
+        return isinstance(signal, Ready)
 
     def invoke(self, invocation: Invocation) -> Outcome:
         """Handle one event; whatever the function does, there is an outcome."""
@@ -164,6 +175,11 @@ class Environment:
         runtime.drain()
         return signal
 
+    def _init_seconds(self) -> float:
+        if self.initialization == ON_DEMAND:
+            return self._host.init_seconds
+        return max(PROVISIONED_INIT_SECONDS, float(self.spec.timeout))
+
     def _make_ready(self, request_id: str) -> Failure | None:
         """A runtime that waits for an event; the failure, where there is none to be had."""
         if self._runtime is not None and not self._ready:
@@ -209,6 +225,8 @@ class Environment:
             min(-(-peak // MB), self.spec.memory_mb),
             init_ms,
             failure.status if failure else None,
+            # What was initialised beforehand is reported with the first event, and billed by another price.
+            init_billed=self.initialization == ON_DEMAND,
         )
         self._say(f"END RequestId: {request_id}")
         self._say(made.line())

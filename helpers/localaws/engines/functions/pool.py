@@ -12,7 +12,7 @@ from .spec import Spec
 
 
 class Pool:
-    """Environments of one version. They may be made beforehand (:meth:`add`) or when an event finds none idle."""
+    """Environments of one version, each made when an event finds none idle."""
 
     def __init__(self, make: Callable[[Spec], Environment]) -> None:
         self._make = make
@@ -48,10 +48,6 @@ class Pool:
         with self._lock:
             self._busy.discard(environment)
         environment.end()
-
-    def add(self, environment: Environment) -> None:
-        """Put an environment that was started beforehand with the idle ones."""
-        self.give_back(environment)
 
     def reclaim(self, idle_seconds: float) -> int:
         """End the environments that have been idle for so long; returns how many are left."""

@@ -23,11 +23,13 @@ class Report:
     max_memory_mb: int
     init_ms: float | None = None
     error_type: str | None = None
+    init_billed: bool = True
 
     @property
     def billed_ms(self) -> int:
         """Whole milliseconds, the initialisation of a cold start among them (since August 2025)."""
-        return max(1, math.ceil(round(self.duration_ms + (self.init_ms or 0.0), 2)))
+        init_ms = self.init_ms if self.init_ms is not None and self.init_billed else 0.0
+        return max(1, math.ceil(round(self.duration_ms + init_ms, 2)))
 
     def line(self) -> str:
         """The REPORT line."""
