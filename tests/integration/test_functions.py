@@ -405,7 +405,7 @@ def test_what_is_not_implemented_says_so(functions):
     with pytest.raises(ClientError) as refused:
         functions.client.list_layers()
     assert code_of(refused.value) == "NotImplemented"
-    assert "PutProvisionedConcurrencyConfig" in str(refused.value)
+    assert "ListLayers" in str(refused.value)
 
 
 def test_a_trust_policy_is_what_counts(functions):
