@@ -151,6 +151,27 @@ def stage_code(cloud: Cloud, source_dir: Path) -> str:
 # ---- launching ----
 
 
+def user_data(
+    cloud: Cloud,
+    *,
+    source_dir: Path,
+    data_uri: str,
+    hyperparameters: Mapping[str, Any],
+    weights_uri: str | None = None,
+    max_runtime: int = 3600,
+) -> str:
+    """The script that an instance of :func:`launch` runs at its first boot; raises ``ValueError`` if it is too long."""
+    return render(
+        region=cloud.region,
+        results=cloud.s3_uri(PREFIX),
+        code=stage_code(cloud, source_dir),
+        data=data_uri,
+        weights=weights_uri,
+        hyperparameters=hyperparameters,
+        max_runtime=max_runtime,
+    )
+
+
 def launch(
     cloud: Cloud,
     *,
@@ -171,13 +192,12 @@ def launch(
     """
     kind = instance_type or INSTANCE_TYPE
     image = latest_ami(cloud, kind)
-    script = render(
-        region=cloud.region,
-        results=cloud.s3_uri(PREFIX),
-        code=stage_code(cloud, source_dir),
-        data=data_uri,
-        weights=weights_uri,
+    script = user_data(
+        cloud,
+        source_dir=source_dir,
+        data_uri=data_uri,
         hyperparameters=hyperparameters,
+        weights_uri=weights_uri,
         max_runtime=max_runtime,
     )
     disk = {"VolumeSize": volume_gib, "VolumeType": "gp3", "Encrypted": True, "DeleteOnTermination": True}

@@ -445,16 +445,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--target", default="local", choices=("local", "aws"), help="default: %(default)s")
     parser.add_argument("--region", default="us-east-1", help="default: %(default)s")
     parser.add_argument("--dry-run", action="store_true", help="list what would be deleted, and delete nothing")
-    options = parser.parse_args(arguments)
+    options = vars(parser.parse_args(arguments))
+    dry_run = options.pop("dry_run")
     try:
-        cloud = connect(Settings.of(project=options.project, target=options.target, region=options.region))
+        cloud = connect(Settings.of(**options))
     except (SettingsError, CloudError) as error:
         print(error, file=sys.stderr)
         return 2
     found = find(cloud)
-    for one in found if options.dry_run else ():
+    for one in found if dry_run else ():
         print(f"{one.kind:40} {one.name}  (bills: {one.bills})")
-    if options.dry_run:
+    if dry_run:
         return 0
     left = delete(cloud, found)
     for gone in left:

@@ -76,5 +76,5 @@ def test_nothing_of_this_machine_is_in_the_repository():
     for path in tracked():
         content = path.read_bytes()
         assert checkout.encode() not in content, path
-        assert not re.search(rb"/(home|Users)/[a-z]+/|/root/\.", content), path
+        assert not re.search(rb"(?<!servicequotas)/(home|Users)/[a-z]+/|/root/\.", content), path
         assert len(content) < 1_000_000, path
