@@ -230,12 +230,12 @@ def test_scheduled_actions_are_put_described_and_deleted(scaling: Scaling) -> No
         ({"MinCapacity": None}, "ValidationException", "MinCapacity and MaxCapacity are required"),
         (
             {
-                "ServiceNamespace": "lambda",
-                "ResourceId": "function:dogs:live",
-                "ScalableDimension": "lambda:function:ProvisionedConcurrency",
+                "ServiceNamespace": "dynamodb",
+                "ResourceId": "table/dogs",
+                "ScalableDimension": "dynamodb:table:ReadCapacityUnits",
             },
             "NotImplemented",
-            "lambda:function:ProvisionedConcurrency",
+            "dynamodb:table:ReadCapacityUnits",
         ),
     ],
 )

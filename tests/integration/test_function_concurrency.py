@@ -310,6 +310,76 @@ def weighted(functions: Lambda) -> str:
     return make(functions)
 
 
+# ---- scaled automatically ----
+
+
+def target(name: str, qualifier: str = "live") -> dict[str, str]:
+    return {
+        "ServiceNamespace": "lambda",
+        "ResourceId": f"function:{name}:{qualifier}",
+        "ScalableDimension": "lambda:function:ProvisionedConcurrency",
+    }
+
+
+def track(functions: Lambda, name: str, value: float, metric: str = "LambdaProvisionedConcurrencyUtilization") -> dict:
+    return functions.aws.client("application-autoscaling").put_scaling_policy(
+        **target(name),
+        PolicyName="utilisation",
+        PolicyType="TargetTrackingScaling",
+        TargetTrackingScalingPolicyConfiguration={
+            "TargetValue": value,
+            "PredefinedMetricSpecification": {"PredefinedMetricType": metric},
+        },
+    )
+
+
+def test_what_is_provisioned_follows_its_utilisation(functions):
+    name, scaling = make(functions), functions.aws.client("application-autoscaling")
+    scaling.register_scalable_target(**target(name), MinCapacity=1, MaxCapacity=2)
+    until(lambda: functions.client.list_provisioned_concurrency_configs(FunctionName=name)[CONFIGS], bool)
+    assert counts(settled(functions, name)) == [1, 1, 1]
+    [shown] = scaling.describe_scalable_targets(ServiceNamespace="lambda", ResourceIds=[target(name)["ResourceId"]])[
+        "ScalableTargets"
+    ]
+    assert shown["RoleARN"].endswith("/AWSServiceRoleForApplicationAutoScaling_LambdaConcurrency")
+    alarms = track(functions, name, 0.7)["Alarms"]
+    found = functions.aws.client("cloudwatch").describe_alarms(AlarmNames=[one["AlarmName"] for one in alarms])
+    assert {one["MetricName"] for one in found["MetricAlarms"]} == {"ProvisionedConcurrencyUtilization"}
+
+    def busy() -> list[int]:
+        functions.call(name, Qualifier="live")  # one of one: a utilisation of 1
+        return counts(described(functions, name))
+
+    until(busy, lambda found: found == [2, 2, 2], seconds=60)
+    of = {member: target(name)[member] for member in ("ServiceNamespace", "ResourceId")}
+    activities = until(
+        lambda: scaling.describe_scaling_activities(**of)["ScalingActivities"],
+        lambda found: found[0]["StatusCode"] == "Successful",
+    )
+    assert [one["Description"] for one in activities] == [
+        "Setting desired concurrency to 2.",
+        "Setting desired concurrency to 1.",
+    ]
+    assert activities[0]["StatusMessage"].endswith("Change successfully fulfilled by lambda.")
+    scaling.deregister_scalable_target(**target(name))
+    functions.client.delete_function(FunctionName=name)
+
+
+CONFIGS = "ProvisionedConcurrencyConfigs"
+
+
+def test_what_cannot_be_scaled(functions):
+    name, scaling = make(functions), functions.aws.client("application-autoscaling")
+    for qualifier in ("none", "9"):
+        refused = refusal(scaling.register_scalable_target, **target(name, qualifier), MinCapacity=1, MaxCapacity=2)
+        assert code_of(refused) == "ValidationException"
+    scaling.register_scalable_target(**target(name), MinCapacity=1, MaxCapacity=1)
+    refused = refusal(track, functions=functions, name=name, value=0.7, metric="SageMakerVariantInvocationsPerInstance")
+    assert code_of(refused) == "ValidationException"
+    assert "use one of LambdaProvisionedConcurrencyUtilization" in str(refused)
+    scaling.deregister_scalable_target(**target(name))
+
+
 # ---- restarts ----
 
 

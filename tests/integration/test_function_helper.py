@@ -115,3 +115,48 @@ def test_the_series_function_runs_and_says_that_there_is_no_endpoint(aws, client
 def test_the_helper_needs_nothing_but_a_client(user):
     """As in a notebook: a client from the environment that ``env`` exports."""
     assert functions.delete(boto3.client("lambda"), "never-there") is False
+
+
+def test_versions_aliases_and_what_waits_behind_them(aws, client, source):
+    deploy(aws, client, source, "released")
+    assert functions.publish(client, "released") == functions.publish(client, "released") == "1"
+    for _ in range(2):
+        alias = functions.ensure_alias(client, "released", "live", "1")
+        assert (alias["FunctionVersion"], alias.get("RoutingConfig")) == ("1", None)
+    for _ in range(2):
+        ready = functions.ensure_provisioned(client, "released", "live", 1)
+        assert (ready["Status"], ready["AvailableProvisionedConcurrentExecutions"]) == ("READY", 1)
+    first = functions.invoke(client, "released", {}, qualifier="live")
+    assert (first.cold, first.version) == (False, "1")
+    assert first.report.init_ms is not None
+    functions.remove_provisioned(client, "released", "live")
+    functions.remove_provisioned(client, "released", "live")
+    assert functions.invoke(client, "released", {}, qualifier="live").cold
+    deploy(aws, client, source, "released", environment={"COLOUR": "blue"})
+    assert functions.publish(client, "released") == "2"
+    alias = functions.ensure_alias(client, "released", "live", "1", weights={"2": 1.0})
+    assert alias["RoutingConfig"] == {"AdditionalVersionWeights": {"2": 1.0}}
+    assert functions.invoke(client, "released", {}, qualifier="live").version == "2"
+    functions.ensure_alias(client, "released", "live", "2")
+    assert "RoutingConfig" not in client.get_alias(FunctionName="released", Name="live")
+    functions.delete(client, "released")
+
+
+def test_a_reservation_is_made_and_given_back(aws, client, source):
+    deploy(aws, client, source, "kept")
+    before = functions.account_concurrency(client)
+    for _ in range(2):
+        functions.ensure_reserved(client, "kept", 5)
+    assert functions.account_concurrency(client)["unreserved"] == before["unreserved"] - 5
+    functions.remove_reserved(client, "kept")
+    assert functions.account_concurrency(client) == before
+    with pytest.raises(functions.NotEnoughConcurrency, match="can still be reserved"):
+        functions.ensure_reserved(client, "kept", before["available"] + 1)
+
+
+def test_what_cannot_be_initialised_is_not_provisioned_and_says_why(aws, client, tmp_path):
+    (tmp_path / "app.py").write_text("import no_such_module")
+    deploy(aws, client, tmp_path, "hopeless")
+    functions.publish(client, "hopeless")
+    with pytest.raises(functions.NotProvisioned, match="FUNCTION_ERROR_INIT_FAILURE.*/aws/lambda/hopeless"):
+        functions.ensure_provisioned(client, "hopeless", "1", 1)

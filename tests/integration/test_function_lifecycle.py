@@ -13,6 +13,7 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
+from helpers import functions
 from tests.conftest import start
 from tests.lambda_functions import Lambda, code_of, environments, package, until
 
@@ -192,6 +193,24 @@ def test_the_account_s_limit_throttles_and_events_wait(quick, tmp_path):
         (tmp_path / "meeting" / "the test").touch()
         assert len({one.result().payload["pid"] for one in running}) == 10
     until((tmp_path / "noted").exists, bool)
+
+
+def test_a_new_account_cannot_reserve_or_provision_and_is_told_so(quick):
+    name = quick.create(Publish=True)
+    with pytest.raises(functions.NotEnoughConcurrency, match="This account may run 10 invocations at once"):
+        functions.ensure_reserved(quick.client, name, 1)
+    with pytest.raises(functions.NotEnoughConcurrency, match="nothing more can be reserved or provisioned"):
+        functions.ensure_provisioned(quick.client, name, "1", 1)
+    assert functions.account_concurrency(quick.client)["available"] == 0
+
+
+def test_a_granted_quota_is_the_limit_of_its_region(quick):
+    elsewhere, quotas = (quick.aws.client(service, "eu-west-1") for service in ("lambda", "service-quotas"))
+    assert elsewhere.get_account_settings()["AccountLimit"]["ConcurrentExecutions"] == 10
+    quotas.request_service_quota_increase(ServiceCode="lambda", QuotaCode="L-B99A9384", DesiredValue=200.0)
+    limit = until(lambda: functions.account_concurrency(elsewhere), lambda found: found["limit"] != 10)
+    assert (limit["limit"], limit["available"]) == (200, 100)
+    assert functions.account_concurrency(quick.client)["limit"] == 10
 
 
 def test_idle_environments_are_reclaimed(quick):

@@ -25,7 +25,7 @@ from .autoscaling_input import (
 
 SERVICE = "application-autoscaling"
 PAGE = 50
-ROLE = "aws-service-role/sagemaker.application-autoscaling.amazonaws.com"
+ROLE_NAME = "AWSServiceRoleForApplicationAutoScaling"
 NOT_SUSPENDED = {
     "DynamicScalingInSuspended": False,
     "DynamicScalingOutSuspended": False,
@@ -61,10 +61,11 @@ def register_scalable_target(request: Request, params: Params) -> Params:
 
 
 def _new_target(request: Request, params: Params) -> Document:
-    role = f"arn:aws:iam::{request.account}:role/{ROLE}/AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
+    resource = request.cloud.autoscaling.resources[params["ScalableDimension"]]
+    role = f"aws-service-role/{resource.namespace}.application-autoscaling.amazonaws.com"
     return {
         **{member: params[member] for member in KEY},
-        "RoleARN": role,
+        "RoleARN": f"arn:aws:iam::{request.account}:role/{role}/{ROLE_NAME}_{resource.role}",
         "CreationTime": request.cloud.clock.now(),
         "SuspendedState": NOT_SUSPENDED,
         "ScalableTargetARN": request.arn(SERVICE, f"scalable-target/{secrets.token_hex(14)}"),
@@ -99,7 +100,7 @@ def put_scaling_policy(request: Request, params: Params) -> Params:
     with request.cloud.autoscaling.lock:
         known = table.find(request.region, name)
         kind = params.get("PolicyType") or (known or {}).get("PolicyType") or "StepScaling"
-        check_policy(params, kind, known)
+        check_policy(request, params, kind, known)
         policy = known or _new_policy(request, params, kind)
         policy[f"{kind}PolicyConfiguration"] = params[f"{kind}PolicyConfiguration"]
         table.put(request.region, name, policy)

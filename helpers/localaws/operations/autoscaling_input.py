@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NoReturn
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ..engines.autoscaling.engine import KEY, TARGETS, key_of
-from ..engines.autoscaling.measures import PREDEFINED
 from ..engines.autoscaling.policies import STEP, TRACKING
-from ..engines.autoscaling.resources import VARIANT, parse_variant
+from ..engines.autoscaling.resources import PROVISIONED, VARIANT, parse_function, parse_variant
+from ..engines.functions.names import FunctionReference
 from ..errors import AwsError, NotImplementedHere, refuse
 from ..gateway import Params, Request
 from ..store import Document
@@ -27,13 +28,29 @@ def check_target(request: Request, params: Params) -> None:
     if not dimension.startswith(f"{params['ServiceNamespace']}:"):
         _unsupported()
     if dimension not in request.cloud.autoscaling.resources:
-        raise NotImplementedHere(f"automatic scaling of {dimension}", f"It scales {VARIANT}.")
-    names = parse_variant(params["ResourceId"])
+        known = " and ".join(request.cloud.autoscaling.resources)
+        raise NotImplementedHere(f"automatic scaling of {dimension}", f"It scales {known}.")
+    {VARIANT: _check_variant, PROVISIONED: _check_function}[dimension](request, params["ResourceId"])
+
+
+def _check_variant(request: Request, resource: str) -> None:
+    names = parse_variant(resource)
     if names is None:
         _unsupported()
     endpoint = find_endpoint(request, names[0])
     if names[1] not in [one["VariantName"] for one in endpoint["Variants"]]:
         refuse("ValidationException", f'Could not find variant "{names[1]}" of endpoint "{endpoint["EndpointArn"]}".')
+
+
+def _check_function(request: Request, resource: str) -> None:
+    names = parse_function(resource)
+    if names is None:
+        _unsupported()
+    documents = request.cloud.functions.documents
+    try:
+        documents.version_of(request.region, FunctionReference(*names), documents.find(request.region, names[0]))
+    except AwsError as error:
+        raise AwsError("ValidationException", error.message) from error
 
 
 def _unsupported() -> NoReturn:
@@ -50,7 +67,9 @@ def check_bounds(target: Document) -> None:
         refuse("ValidationException", "Maximum capacity cannot be less than minimum capacity.")
     if target["MinCapacity"] == 0:
         raise NotImplementedHere(
-            "a MinCapacity of 0", "Only asynchronous endpoints and inference components can be without instances."
+            "a MinCapacity of 0",
+            "Only asynchronous endpoints and inference components can be without instances; "
+            "provisioned concurrency ends with DeleteProvisionedConcurrencyConfig.",
         )
 
 
@@ -72,7 +91,7 @@ def not_found(what: str, params: Params, more: str = "") -> NoReturn:
 # ---- policies ----
 
 
-def check_policy(params: Params, kind: str, known: Document | None) -> None:
+def check_policy(request: Request, params: Params, kind: str, known: Document | None) -> None:
     """Raise what PutScalingPolicy raises for the first thing that is wrong."""
     if kind not in (TRACKING, STEP):
         raise NotImplementedHere(f"PutScalingPolicy with PolicyType {kind}")
@@ -84,12 +103,12 @@ def check_policy(params: Params, kind: str, known: Document | None) -> None:
     if any(given.get(member, 0) < 0 for member in ("ScaleInCooldown", "ScaleOutCooldown", "Cooldown")):
         refuse("ValidationException", "Cooldown must not be negative.")
     if kind == TRACKING:
-        _check_tracking(given)
+        _check_tracking(given, request.cloud.autoscaling.resources[params["ScalableDimension"]].metrics, params)
     else:
         _check_steps(given)
 
 
-def _check_tracking(given: Params) -> None:
+def _check_tracking(given: Params, metrics: Sequence[str], params: Params) -> None:
     predefined, custom = given.get("PredefinedMetricSpecification"), given.get("CustomizedMetricSpecification")
     if (predefined is None) == (custom is None):
         refuse(
@@ -98,11 +117,11 @@ def _check_tracking(given: Params) -> None:
         )
     if given["TargetValue"] <= 0:
         refuse("ValidationException", "TargetValue must be greater than 0.")
-    if predefined is not None and predefined["PredefinedMetricType"] not in PREDEFINED:
+    if predefined is not None and predefined["PredefinedMetricType"] not in metrics:
         refuse(
             "ValidationException",
             f"Predefined metric type {predefined['PredefinedMetricType']} is not supported for scalable dimension "
-            f"{VARIANT}: use one of {', '.join(PREDEFINED)}.",
+            f"{params['ScalableDimension']}: use one of {', '.join(metrics)}.",
         )
     if custom is not None and custom.get("Metrics"):
         raise NotImplementedHere("CustomizedMetricSpecification with Metrics", "Name one metric.")

@@ -27,11 +27,15 @@ class Activities:
 
     def end(self, region: str, name: str, at: datetime, what: str, capacity: int, failure: str = "") -> None:
         """Record how it ended."""
-        message = f"Successfully set desired {what} to {capacity}. Change successfully fulfilled by sagemaker."
-        if failure:
-            message = f"Failed to set desired {what} to {capacity}. Reason: {failure}"
-        ended = {"EndTime": at, "StatusCode": FAILED if failure else SUCCESSFUL, "StatusMessage": message}
-        self._table.update(region, name, lambda activity: activity.update(ended))
+
+        def change(activity: Document) -> None:
+            by = activity["ServiceNamespace"]
+            message = f"Successfully set desired {what} to {capacity}. Change successfully fulfilled by {by}."
+            if failure:
+                message = f"Failed to set desired {what} to {capacity}. Reason: {failure}"
+            activity |= {"EndTime": at, "StatusCode": FAILED if failure else SUCCESSFUL, "StatusMessage": message}
+
+        self._table.update(region, name, change)
 
     def not_scaled(
         self, region: str, target: Document, at: datetime, cause: str, reasons: list[dict[str, Any]]

@@ -32,13 +32,20 @@ class Measure:
     unit: str | None = None
 
 
-# By PredefinedMetricType: the metric of namespace AWS/SageMaker, its statistic, and its period.
-PREDEFINED: dict[str, tuple[str, str, int]] = {
-    "SageMakerVariantInvocationsPerInstance": ("InvocationsPerInstance", "Sum", MINUTE),
+# By PredefinedMetricType: the metric's namespace, its name, its statistic, and its period.
+PREDEFINED: dict[str, tuple[str, str, str, int]] = {
+    "SageMakerVariantInvocationsPerInstance": ("AWS/SageMaker", "InvocationsPerInstance", "Sum", MINUTE),
     "SageMakerVariantConcurrentRequestsPerModelHighResolution": (
+        "AWS/SageMaker",
         "ConcurrentRequestsPerModel",
         "Average",
         HIGH_RESOLUTION,
+    ),
+    "LambdaProvisionedConcurrencyUtilization": (
+        "AWS/Lambda",
+        "ProvisionedConcurrencyUtilization",
+        "Average",
+        MINUTE,
     ),
 }
 
@@ -47,8 +54,8 @@ def measure_of(configuration: dict[str, Any], dimensions: dict[str, str]) -> Mea
     """What a target tracking configuration measures; ``dimensions`` are the resource's, for a predefined metric."""
     predefined = configuration.get("PredefinedMetricSpecification")
     if predefined:
-        name, statistic, period = PREDEFINED[predefined["PredefinedMetricType"]]
-        return Measure("AWS/SageMaker", name, tuple(sorted(dimensions.items())), statistic, period)
+        namespace, name, statistic, period = PREDEFINED[predefined["PredefinedMetricType"]]
+        return Measure(namespace, name, tuple(sorted(dimensions.items())), statistic, period)
     given = configuration["CustomizedMetricSpecification"]
     named = tuple(sorted((one["Name"], one["Value"]) for one in given.get("Dimensions", [])))
     return Measure(given["Namespace"], given["MetricName"], named, given["Statistic"], MINUTE, given.get("Unit"))

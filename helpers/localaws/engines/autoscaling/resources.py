@@ -1,11 +1,12 @@
-"""What can be scaled, by its scalable dimension: an endpoint variant's instances; more belong into :func:`scalable`."""
+"""What can be scaled, by its scalable dimension: a variant's instances, what a function's alias has provisioned."""
 
 from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ...gateway import OPERATIONS, Request
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from ...cloud import Cloud
 
 VARIANT = "sagemaker:variant:DesiredInstanceCount"
+PROVISIONED = "lambda:function:ProvisionedConcurrency"
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Resource(Protocol):
 
     namespace: str
     capacity_name: str
+    metrics: Sequence[str]  # its PredefinedMetricTypes
+    role: str  # the end of the name of its service-linked role
 
     def standing(self, region: str, resource: str) -> Standing | None:
         """How it stands; None where it is not there, or is going away."""
@@ -45,6 +49,11 @@ class EndpointVariant:
 
     namespace = "sagemaker"
     capacity_name = "instance count"
+    metrics = (
+        "SageMakerVariantInvocationsPerInstance",
+        "SageMakerVariantConcurrentRequestsPerModelHighResolution",
+    )
+    role = "SageMakerEndpoint"
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
@@ -65,17 +74,63 @@ class EndpointVariant:
         """Raises what the operation answers, such as ``ResourceLimitExceeded``."""
         names = parse_variant(resource)
         assert names is not None
-        name = "UpdateEndpointWeightsAndCapacities"
-        account = self._cloud.account
-        request = Request(self._cloud, "sagemaker", name, region, account, "", str(uuid.uuid4()))
         change = {"VariantName": names[1], "DesiredInstanceCount": capacity}
-        OPERATIONS["sagemaker", name](request, {"EndpointName": names[0], "DesiredWeightsAndCapacities": [change]})
+        params = {"EndpointName": names[0], "DesiredWeightsAndCapacities": [change]}
+        _call(self._cloud, region, "sagemaker", "UpdateEndpointWeightsAndCapacities", params)
 
     def dimensions(self, resource: str) -> dict[str, str]:
         """Endpoint and variant."""
         names = parse_variant(resource)
         assert names is not None
         return {"EndpointName": names[0], "VariantName": names[1]}
+
+
+class ProvisionedConcurrency:
+    """``function:<function>:<alias or version>``, scaled as AWS does it: by PutProvisionedConcurrencyConfig."""
+
+    namespace = "lambda"
+    capacity_name = "concurrency"
+    metrics = ("LambdaProvisionedConcurrencyUtilization",)
+    role = "LambdaConcurrency"
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+
+    def standing(self, region: str, resource: str) -> Standing | None:
+        """As the function's document says; 0 before anything is provisioned."""
+        names = parse_function(resource)
+        document = self._cloud.store.table("function").find(region, names[0]) if names else None
+        if document is None or names is None or names[1] not in (*document["versions"], *document["aliases"]):
+            return None
+        provisioned = self._cloud.functions.provisions.find(region, *names)
+        if provisioned is None:
+            return Standing(0, False)
+        found = provisioned.standing()
+        return Standing(found.requested, found.status == "IN_PROGRESS", found.reason)
+
+    def set(self, region: str, resource: str, capacity: int) -> None:
+        """Raises what the operation answers, such as ``InvalidParameterValueException``."""
+        names = parse_function(resource)
+        assert names is not None
+        params = {"FunctionName": names[0], "Qualifier": names[1], "ProvisionedConcurrentExecutions": capacity}
+        _call(self._cloud, region, "lambda", "PutProvisionedConcurrencyConfig", params)
+
+    def dimensions(self, resource: str) -> dict[str, str]:
+        """Function, and version or alias."""
+        names = parse_function(resource)
+        assert names is not None
+        return {"FunctionName": names[0], "Resource": ":".join(names)}
+
+
+def _call(cloud: Cloud, region: str, service: str, operation: str, params: dict[str, Any]) -> None:
+    request = Request(cloud, service, operation, region, cloud.account, "", str(uuid.uuid4()))
+    OPERATIONS[service, operation](request, params)
+
+
+def parse_function(resource: str) -> tuple[str, str] | None:
+    """Function, and version or alias, of a resource id, or None."""
+    found = re.fullmatch(r"function:([\w-]+):([\w-]+)", resource)
+    return (found[1], found[2]) if found else None
 
 
 def parse_variant(resource: str) -> tuple[str, str] | None:
@@ -86,7 +141,17 @@ def parse_variant(resource: str) -> tuple[str, str] | None:
 
 def scalable(cloud: Cloud) -> dict[str, Resource]:
     """Everything that can be scaled, by dimension."""
-    return {VARIANT: EndpointVariant(cloud)}
+    return {VARIANT: EndpointVariant(cloud), PROVISIONED: ProvisionedConcurrency(cloud)}
 
 
-__all__ = ["VARIANT", "EndpointVariant", "Resource", "Standing", "parse_variant", "scalable"]
+__all__ = [
+    "PROVISIONED",
+    "VARIANT",
+    "EndpointVariant",
+    "ProvisionedConcurrency",
+    "Resource",
+    "Standing",
+    "parse_function",
+    "parse_variant",
+    "scalable",
+]
