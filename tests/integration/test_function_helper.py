@@ -158,5 +158,5 @@ def test_what_cannot_be_initialised_is_not_provisioned_and_says_why(aws, client,
     (tmp_path / "app.py").write_text("import no_such_module")
     deploy(aws, client, tmp_path, "hopeless")
     functions.publish(client, "hopeless")
-    with pytest.raises(functions.NotProvisioned, match="FUNCTION_ERROR_INIT_FAILURE.*/aws/lambda/hopeless"):
+    with pytest.raises(functions.NotProvisioned, match=r"FUNCTION_ERROR_INIT_FAILURE.*/aws/lambda/hopeless"):
         functions.ensure_provisioned(client, "hopeless", "1", 1)

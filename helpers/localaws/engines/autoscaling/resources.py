@@ -49,7 +49,7 @@ class EndpointVariant:
 
     namespace = "sagemaker"
     capacity_name = "instance count"
-    metrics = (
+    metrics: Sequence[str] = (
         "SageMakerVariantInvocationsPerInstance",
         "SageMakerVariantConcurrentRequestsPerModelHighResolution",
     )
@@ -90,7 +90,7 @@ class ProvisionedConcurrency:
 
     namespace = "lambda"
     capacity_name = "concurrency"
-    metrics = ("LambdaProvisionedConcurrencyUtilization",)
+    metrics: Sequence[str] = ("LambdaProvisionedConcurrencyUtilization",)
     role = "LambdaConcurrency"
 
     def __init__(self, cloud: Cloud) -> None:
