@@ -184,8 +184,8 @@ def _volumes(cloud: Cloud, now: datetime) -> Iterator[Used]:
 # ---- Lambda and S3 ----
 
 
-def _function(cloud: Cloud, name: str, _: datetime) -> Iterable[Used]:
-    """What the REPORT lines of its log say was billed."""
+def _function(cloud: Cloud, name: str, now: datetime) -> Iterable[Used]:
+    """What the REPORT lines of its log say was billed, and what its provisioned environments wait for."""
     requests, gb_seconds = 0, 0.0
     pages = cloud.client("logs").get_paginator("filter_log_events")
     for page in pages.paginate(logGroupName=f"/aws/lambda/{name}", filterPattern='"REPORT RequestId"'):
@@ -194,6 +194,20 @@ def _function(cloud: Cloud, name: str, _: datetime) -> Iterable[Used]:
             gb_seconds += report.billed_ms / 1000 * report.memory_mb / 1024
     yield Used(f"function {name}, time", LAMBDA, "Lambda-GB-Second", gb_seconds, "GB-s")
     yield Used(f"function {name}, requests", LAMBDA, "Request", float(requests), "requests")
+    yield from _provisioned(cloud, name, now)
+
+
+def _provisioned(cloud: Cloud, name: str, now: datetime) -> Iterable[Used]:
+    """The environments that wait now, since their number was set; AWS remembers none that waited before."""
+    client = cloud.client("lambda")
+    pages = client.get_paginator("list_provisioned_concurrency_configs").paginate(FunctionName=name)
+    for one in (one for page in pages for one in page["ProvisionedConcurrencyConfigs"]):
+        since = datetime.fromisoformat(one["LastModified"])
+        memory = client.get_function_configuration(FunctionName=one["FunctionArn"])["MemorySize"]
+        count = one["AllocatedProvisionedConcurrentExecutions"]
+        gb_seconds = count * memory / 1024 * (now - since).total_seconds()
+        what = f"function {name}, provisioned for {one['FunctionArn'].rpartition(':')[2]}"
+        yield Used(what, LAMBDA, "Lambda-Provisioned-Concurrency", gb_seconds, "GB-s")
 
 
 def _bucket(cloud: Cloud, name: str, now: datetime) -> Iterable[Used]:

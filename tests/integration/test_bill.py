@@ -1,5 +1,6 @@
 """The bill of what a project has used: found by tag, priced, and adding up."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import boto3
@@ -98,3 +99,23 @@ def test_the_estimate_counts_what_was_spent(there, job):
     poor = cloud.Cloud(Settings.of(project="billed", budget_usd=spent.usd + 0.001), there.session, there.account, "x")
     with pytest.raises(costs.OverBudget, match="spent already"):
         costs.estimate(poor, wanted)
+
+
+def test_environments_that_wait_are_on_the_bill_while_they_do(user, tmp_path):
+    session = boto3.Session(region_name="us-east-1")
+    waiting = cloud.Cloud(Settings.of(project="waiting"), session, "123456789012", "tester")
+    (tmp_path / "app.py").write_text("def handler(event, context):\n    return 1\n")
+    client, role = user.client("lambda"), user.role("deployed", "lambda.amazonaws.com")
+    described = {"handler": "app.handler", "role": role, "memory": 512, "tags": {"project": "waiting"}}
+    functions.deploy(client, "waiting", tmp_path, runtime="python3.11", **described)
+    functions.ensure_provisioned(client, "waiting", functions.publish(client, "waiting"), 2)
+    before = datetime.now(UTC)
+    functions.invoke(client, "waiting", {}, qualifier="1")
+    [used] = usage.find(waiting, "function waiting, provisioned")
+    since = client.get_provisioned_concurrency_config(FunctionName="waiting", Qualifier="1")["LastModified"]
+    seconds = used.quantity / (2 * 0.5)
+    assert (before - datetime.fromisoformat(since)).total_seconds() <= seconds
+    assert seconds <= (datetime.now(UTC) - datetime.fromisoformat(since)).total_seconds()
+    [line] = costs.bill(waiting, "function waiting, provisioned")
+    assert line.usd == pytest.approx(line.quantity * 0.0000041667)
+    functions.delete(client, "waiting")

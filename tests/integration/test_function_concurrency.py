@@ -122,6 +122,7 @@ def test_all_that_is_provisioned_is_used_first_and_then_it_spills_over(functions
     assert maximum(functions, "ProvisionedConcurrencyUtilization", name, "live") == 1.0
     assert maximum(functions, "ProvisionedConcurrentExecutions", name, "live") == 2
     assert maximum(functions, "ConcurrentExecutions", name, "live") == 3
+    assert max(statistic(functions, "UnreservedConcurrentExecutions", "Maximum", [])) >= 3
 
 
 def dimensions(name: str, qualifier: str | None = None, version: str | None = None) -> list[dict[str, str]]:
@@ -190,6 +191,36 @@ def test_an_alias_takes_its_environments_to_another_version(functions):
     until(lambda: len(environments(functions.aws, name)), lambda found: found == 1)
     functions.client.delete_alias(FunctionName=name, Name="live")
     until(lambda: environments(functions.aws, name), lambda left: not left)
+
+
+def test_a_deployment_divides_what_is_provisioned_as_it_divides_the_invocations(functions):
+    name, client = make(functions), functions.client
+    client.update_function_code(FunctionName=name, ZipFile=package(SOURCE_OF_STARTS + "# changed"))
+    functions.updated(name)
+    client.publish_version(FunctionName=name)
+    put(functions, name, 2)
+    settled(functions, name)
+    client.update_alias(FunctionName=name, Name="live", RoutingConfig={"AdditionalVersionWeights": {"2": 0.5}})
+    assert counts(settled(functions, name)) == [2, 2, 2]
+    variables = [process.environ()["AWS_LAMBDA_FUNCTION_VERSION"] for process in environments(functions.aws, name)]
+    assert sorted(variables) == ["1", "2"]
+    answers = [functions.call(name, Qualifier="live").payload for _ in range(8)]
+    assert {kind for kind, _, _ in answers} == {"provisioned-concurrency"}
+    client.delete_function(FunctionName=name)
+
+
+def test_a_version_takes_its_environments_with_it(functions):
+    name = functions.create(Publish=True)
+    put(functions, name, 1, "1")
+    settled(functions, name, "1")
+    [process] = environments(functions.aws, name)
+    functions.call(name, {"do": "leave", "code": 1}, Qualifier="1")
+    after = functions.call(name, {"do": "environment"}, Qualifier="1").payload
+    assert after["AWS_LAMBDA_INITIALIZATION_TYPE"] == "provisioned-concurrency", "the environment outlives its runtime"
+    assert not process.is_running()
+    functions.client.delete_function(FunctionName=name, Qualifier="1")
+    until(lambda: environments(functions.aws, name), lambda found: not found)
+    assert functions.client.list_provisioned_concurrency_configs(FunctionName=name)[CONFIGS] == []
 
 
 def test_what_cannot_be_provisioned(functions):
