@@ -213,6 +213,7 @@ def test_what_ages_is_renewed_and_what_is_stale_is_not_given():
     assert fleet.provisioned.take("v1") is fleet.made[1]
     assert fleet.provisioned.take("v1") is None
     fleet.provisioned.renew()
+    assert not old.ended, "it goes when another has taken its place"
     fleet.workers.run()
     assert old.ended
     assert fleet.provisioned.take("v1") is fleet.made[2]
@@ -241,7 +242,11 @@ def test_in_the_end_there_are_as_many_as_were_wanted_last(acts):
         elif act in ("back", "discard") and busy:
             (fleet.provisioned.give_back if act == "back" else fleet.provisioned.discard)(busy.pop(0))
         elif act == "renew":
+            for one in fleet.made:
+                one.ageing |= one.spec == of
+            there = fleet.provisioned.standing().available
             fleet.provisioned.renew()
+            assert fleet.provisioned.standing().available == there
         else:
             fleet.workers.run(1)
         assert fleet.provisioned.at_work()[0] == len(busy)

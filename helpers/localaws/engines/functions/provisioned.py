@@ -52,6 +52,7 @@ class Provisioned:
         self._begun: list[Environment] = []
         self._idle: list[Environment] = []
         self._busy: set[Environment] = set()
+        self._old: set[Environment] = set()  # each serves until another has taken its place
         self._failure = ""
         self._closed = False
 
@@ -77,9 +78,11 @@ class Provisioned:
         environment.idle_since = time.monotonic()
         with self._lock:
             self._busy.discard(environment)
-            kept = not self._closed and self._have(environment.spec) < self._wanted[environment.spec]
+            wanted = not self._closed and self._have(environment.spec) < self._wanted[environment.spec]
+            kept = wanted and environment not in self._old
             if kept:
                 self._idle.append(environment)
+            self._old.discard(environment)
         if not kept:
             environment.end()
 
@@ -87,16 +90,15 @@ class Provisioned:
         """The environment cannot be used any more; another takes its place."""
         with self._lock:
             self._busy.discard(environment)
+            self._old.discard(environment)
             self._fill()
         environment.end()
 
     def renew(self) -> None:
         """Replace what waits with credentials that end soon, as AWS renews environments from time to time."""
         with self._lock:
-            old = [one for one in self._idle if one.ageing]
-            self._idle = [one for one in self._idle if one not in old]
+            self._old.update(one for one in self._idle if one.ageing)
             self._fill()
-        _end(old)
 
     def standing(self) -> Standing:
         """How it stands now."""
@@ -116,6 +118,7 @@ class Provisioned:
             self._closed = True
             self._wanted.clear()
             idle, self._idle = self._idle, []
+            self._old.clear()
         _end(idle)
 
     def kill(self) -> None:
@@ -128,15 +131,19 @@ class Provisioned:
 
     # ---- with the lock held ----
 
+    def _all(self, spec: Spec) -> list[Environment]:
+        return [one for one in (*self._idle, *self._busy) if one.spec == spec]
+
     def _have(self, spec: Spec) -> int:
-        return sum(one.spec == spec for one in (*self._idle, *self._busy))
+        return sum(one not in self._old for one in self._all(spec))
 
     def _take_surplus(self) -> list[Environment]:
-        """The idle environments that are not wanted any more; they are forgotten."""
+        """The idle environments that are not wanted any more, old ones first; they are forgotten."""
         surplus: list[Environment] = []
-        for one in list(self._idle):
-            if self._have(one.spec) > self._wanted[one.spec]:
+        for one in sorted(self._idle, key=lambda one: one not in self._old):
+            if len(self._all(one.spec)) > self._wanted[one.spec]:
                 self._idle.remove(one)
+                self._old.discard(one)
                 surplus.append(one)
         return surplus
 
@@ -167,11 +174,12 @@ class Provisioned:
             if wanted and failure:
                 self._failure = failure
             kept = wanted and not failure and environment is not None
+            ended = [] if kept or environment is None else [environment]
             if kept and environment is not None:
                 self._idle.append(environment)
+                ended = self._take_surplus()
             self._fill()
-        if environment is not None and not kept:
-            environment.end()
+        _end(ended)
 
     def _still_wanted(self, spec: Spec) -> bool:
         with self._lock:
