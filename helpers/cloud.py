@@ -97,7 +97,7 @@ def connect(settings: Settings) -> Cloud:
     Raises :class:`CloudError` where there is no cloud or no identity, saying what to do.
     """
     if settings.target == "local":
-        os.environ.update(_embedded())
+        os.environ.update(_embedded(settings.time_scale))
     os.environ.update({"AWS_REGION": settings.region, "AWS_DEFAULT_REGION": settings.region})
     os.environ.setdefault("SAGEMAKER_VALIDATE_ROLE", "false")
     if settings.target == "aws" and os.environ.get("AWS_ENDPOINT_URL"):
@@ -164,9 +164,9 @@ def stop_embedded() -> None:
     _localaws("down")
 
 
-def _embedded() -> dict[str, str]:
+def _embedded(time_scale: float) -> dict[str, str]:
     """Start or attach to the embedded AWS; the variables that point every client at it."""
-    _localaws("up")
+    _localaws("up", "--time-scale", str(time_scale))
     variables: dict[str, str] = json.loads(_localaws("env", "--json"))
     return variables
 

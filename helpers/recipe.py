@@ -17,7 +17,7 @@ ENTRY_SCRIPT = "train.py"
 # Good weights need only a new head: the trunk is frozen, and its features of every photo are computed once.
 FROZEN = {"freeze": "true", "image_size": 224, "epochs": 20}
 # Without weights everything must be learnt: small pictures, a small network, more passes.
-SCRATCH = {"freeze": "false", "image_size": 96, "epochs": 24, "batch_size": 32, "learning_rate": 0.004}
+SCRATCH = {"freeze": "false", "image_size": 96, "epochs": 30, "batch_size": 32, "learning_rate": 0.004}
 TRIAL_EPOCHS = 6
 
 

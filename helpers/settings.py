@@ -30,6 +30,9 @@ class Settings(BaseSettings):
         "", description="torchvision model or small_cnn; empty: named by the weights file, else small_cnn."
     )
     epochs: NonNegativeInt = Field(0, description="Passes over the training photos; 0: as suits the weights.")
+    time_scale: PositiveFloat = Field(
+        20.0, description="How many times shorter the embedded AWS's own waiting is than AWS's, where this starts it."
+    )
     tuning_trials: int = Field(4, ge=1, le=100, description="Trials of the search for hyperparameters.")
     budget_usd: PositiveFloat = Field(5.0, description="What a run of the series may cost.")
 
