@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from PIL import Image
 
 from helpers.comparison import Run
@@ -167,6 +168,13 @@ def predictions(photos: Sequence[str | os.PathLike[str]], answers: Sequence[Mapp
     return photo_grid(photos, titles)
 
 
+def _plain_log_axis(ax: Any) -> None:
+    """Plain numbers at 1, 2 and 5 of each decade: more would run into one another."""
+    ax.xaxis.set_major_locator(LogLocator(10, (1, 2, 5), numticks=15))
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_formatter(NullFormatter())
+
+
 def latencies(seconds: Mapping[str, Sequence[float]]) -> Figure:
     """Every call's latency in milliseconds, a row for each name; the line is the median."""
     with plt.rc_context(STYLE):
@@ -187,8 +195,7 @@ def latencies(seconds: Mapping[str, Sequence[float]]) -> Figure:
             )
         ax.set_yticks(range(len(seconds)), names)
         ax.set(xscale="log", xlabel="milliseconds, logarithmic", ylim=(-0.6, len(seconds) - 0.3))
-        ax.xaxis.set_major_formatter("{x:.0f}")
-        ax.xaxis.set_minor_formatter("{x:.0f}")
+        _plain_log_axis(ax)
         ax.grid(axis="x")
     return figure
 
@@ -241,7 +248,8 @@ def interrupted(reports: Mapping[str, Mapping[str, Any]]) -> Figure:
                     va="top",
                     size=8,
                 )
-        ax.set(xlabel="step", title="training loss per photo", ylim=(0, None), xlim=(0, None))
+        ax.set(xlabel="step", title="training loss per photo", xlim=(0, None))
+        ax.set_ylim(0, 1.15 * ax.get_ylim()[1])  # room for the words above the curves
         ax.grid()
         ax.legend(loc="lower left")
     return figure
@@ -285,6 +293,7 @@ def _draw_objective(
 ) -> None:
     rate, batch, objective = names
     ax.set(xscale="log", xlabel=rate.replace("-", " "), title=f"{objective}, validation photos")
+    _plain_log_axis(ax)
     ax.margins(0.12, 0.18)
     for size, (colour, marker) in looks.items():
         of_size = [row for row in rows if row[batch] == size]

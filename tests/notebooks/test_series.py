@@ -29,7 +29,7 @@ def run_series(*arguments: str, check: bool = True) -> subprocess.CompletedProce
 @pytest.fixture(scope="module")
 def out(tmp_path_factory):
     folder = tmp_path_factory.mktemp("series")
-    done = run_series("--out", str(folder), "--project", "tested", "--epochs", "2", check=False)
+    done = run_series("--out", str(folder), "--project", "tested", "--epochs", "2", "--tuning-trials", "2", check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
 
@@ -50,19 +50,46 @@ def pictures(path):
 def test_every_notebook_ran_and_the_page_says_so(out):
     page = (out / "index.html").read_text()
     assert "All notebooks ran" in page
-    assert len(re.findall(r'class="ok"', page)) == 6
+    assert len(re.findall(r'class="ok"', page)) == 8
     for name in re.findall(r'href="([^"]+)"', page):
         assert (out / name).is_file(), name
     assert re.search(r"Peak memory of everything together: [1-9]\d*\.\d GB", page)
 
 
 def test_the_pictures_are_there(out):
-    wanted = {"02_data": 2, "03_single_training": 2, "04_spot_training": 2, "06_lambda": 2}
+    wanted = {
+        "02_data": 2,
+        "03_single_training": 4,
+        "04_spot_training": 4,
+        "05_ec2_training": 1,
+        "06_lambda": 2,
+        "07_scaling": 3,
+    }
     assert {name: pictures(out / f"{name}.ipynb") for name in wanted} == wanted
 
 
 def test_the_function_answers_what_the_model_answers(out):
     assert "60 of 60 answers are the same" in text(out / "06_lambda.ipynb")
+
+
+def test_the_bill_on_the_page_adds_up(out):
+    page = (out / "index.html").read_text()
+    by_notebook, by_item = re.search(r"(.*)The bill, item by item(.*)", page, re.S).groups()
+    usd = [[float(one) for one in re.findall(r"\$([0-9.]+)", part)] for part in (by_notebook, by_item)]
+    assert len(usd[1]) > 10
+    for *lines, together in usd:
+        assert sum(lines) == pytest.approx(together, abs=1e-4 * len(lines))
+        assert together > 0.001
+
+
+def test_the_interrupted_job_is_the_uninterrupted_one(out):
+    assert "interrupted 1 times" in str(outputs(out / "04_spot_training.ipynb"))
+    assert re.search(r"the instances trained the same model +True", text(out / "04_spot_training.ipynb"))
+
+
+def test_the_endpoint_went_out_to_three_and_in_to_one_and_lost_nothing(out):
+    told = text(out / "07_scaling.ipynb")
+    assert re.search(r"most instances +3\nat the end +1\nrequests that failed +0", told)
 
 
 def test_teardown_left_nothing(out):
@@ -102,7 +129,7 @@ def test_a_failure_names_notebook_and_cell(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--only", "05"], "there is no notebook 05"),
+        (["--only", "09"], "there is no notebook 09"),
         (["--project", "Not A Name"], "project"),
         (["--data", "no/such.zip"], "does not exist"),
         (["--epochs", "many"], "epochs"),

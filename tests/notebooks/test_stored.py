@@ -9,7 +9,10 @@ import papermill
 import pytest
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
-NAMES = ["01_setup", "02_data", "03_single_training", "04_spot_training", "06_lambda", "08_teardown"]
+NAMES = [
+    *("01_setup", "02_data", "03_single_training", "04_spot_training"),
+    *("05_ec2_training", "06_lambda", "07_scaling", "08_teardown"),
+]
 
 
 def test_the_series_is_whole():
@@ -43,6 +46,14 @@ def test_it_is_stored_executed_and_without_errors(document):
     assert "error" not in kinds
 
 
+def test_its_pictures_are_small_and_described(document):
+    for cell in code(document):
+        for output in cell.outputs:
+            if "image/png" in output.get("data", {}):
+                assert len(output.data["image/png"]) < 4 / 3 * 150_000
+                assert len(output.metadata["image/png"]["alt"]) > 20, "for who cannot see it"
+
+
 def test_it_is_small_and_carries_nothing_of_its_run(path, document):
     assert path.stat().st_size < 600_000
     assert set(document.metadata) == {"kernelspec", "language_info"}
@@ -74,9 +85,9 @@ def test_it_defines_nothing_and_imports_only_the_helpers(document):
         for node in ast.walk(ast.parse(cell.source)):
             assert not isinstance(node, ast.FunctionDef | ast.ClassDef), cell.source
             if isinstance(node, ast.Import):
-                assert {alias.name for alias in node.names} <= {"sys", "json"}
+                assert {alias.name for alias in node.names} <= {"sys", "json", "time"}
             if isinstance(node, ast.ImportFrom):
-                assert node.module.split(".")[0] == "helpers"
+                assert node.module.split(".")[0] in {"helpers", "functools"}
 
 
 def test_its_cells_are_short():
