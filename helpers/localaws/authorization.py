@@ -14,6 +14,7 @@ from typing import Any
 from . import faults, permissions, signatures
 from .errors import AwsError
 from .identities import ANONYMOUS, Caller, Identities
+from .last_accessed import LastAccessed
 from .permissions import Ask, Need, tags_in
 from .policy import Context, Decision, Document, Policies, Principal, decide
 from .protocol import Call
@@ -32,9 +33,9 @@ TRUSTED_BY_ROLE = frozenset({"sts:AssumeRole", "sts:TagSession"})
 class Authorization:
     """Authenticates callers and decides what they may do."""
 
-    def __init__(self, records: Records, tags: Tags, account: str) -> None:
+    def __init__(self, records: Records, tags: Tags, account: str, last_accessed: LastAccessed) -> None:
         self.identities = Identities(records)
-        self._tags, self._account = tags, account
+        self._tags, self._account, self._last_accessed = tags, account, last_accessed
         self._resource_policies: dict[str, ResourcePolicies] = {}
 
     def add_resource_policies(self, service: str, find: ResourcePolicies) -> None:
@@ -87,10 +88,12 @@ class Authorization:
         tags = tags_in(params)
         if tags:
             context.add({f"aws:RequestTag/{key}": value for key, value in tags.items()} | {"aws:TagKeys": list(tags)})
-        for need in permissions.needs(ask):
+        needs = permissions.needs(ask)
+        for need in needs:
             decision = self.decide(caller, need, context)
             if not decision.allowed:
                 raise faults.not_allowed(call.protocol, caller.arn, need.action, need.resource, decision)
+        self._last_accessed.note(caller.principal.arn, {need.action for need in needs}, call.scope.region)
 
     def require(self, role_arn: str, session: str, action: str, resource: str, **context: Any) -> None:
         """Raise ``AccessDenied`` unless a role's policies allow what an engine does on the role's behalf.
@@ -107,6 +110,7 @@ class Authorization:
         decision = self.decide(caller, Need(action, resource), Context(keys | caller.context()))
         if not decision.allowed:
             raise faults.not_allowed("rest-xml", caller.arn, action, resource, decision)
+        self._last_accessed.note(role_arn, [action], None)
 
     def decide(self, caller: Caller, need: Need, context: Context) -> Decision:
         """What the caller's policies and the resource's say to one permission."""

@@ -24,6 +24,7 @@ from .engines.training import TrainingEngine
 from .engines.tuning import TuningEngine
 from .engines.utilisation import Utilisation
 from .errors import AwsError
+from .last_accessed import LastAccessed
 from .monitoring import Monitoring
 from .objects import Objects
 from .protocol import Response
@@ -58,7 +59,8 @@ class Cloud:
         self.metrics = Metrics(folder / "metrics.sqlite")
         self.monitoring = Monitoring(self.records, self.metrics)
         self.alarms = Alarms(self)
-        self.authorization = Authorization(self.records, self.tags, self.account)
+        self.last_accessed = LastAccessed(self.store)
+        self.authorization = Authorization(self.records, self.tags, self.account, self.last_accessed)
         self.bucket_policies = BucketPolicies(self.store, self.records)
         self.authorization.add_resource_policies("s3", self.bucket_policies.of)
         self.credentials = Credentials(self.records, self.authorization, url)
@@ -94,6 +96,7 @@ class Cloud:
         self.utilisation.close()
         self.metrics.close()
         self.records.close()
+        self.last_accessed.close()
         self.store.close()
 
     def last_alive(self) -> datetime | None:

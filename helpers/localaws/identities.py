@@ -117,6 +117,12 @@ class Identities:
         held = next((role for role in self._iam.roles.values() if role.name == name), None)
         return held if held is not None and held.arn == arn else None
 
+    def entity(self, arn: str) -> Any:
+        """moto's role or user of an ARN, or None."""
+        with self._records.lock("iam"):
+            users = (one for one in self._iam.users.values() if one.arn == arn)
+            return self.role(arn) or next(users, None)
+
     def entity_arn(self, kind: str, name: str) -> str | None:
         """The ARN of an IAM entity by its kind and name, path and all; None if there is none."""
         with self._records.lock("iam"):
