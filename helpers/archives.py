@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import http.client
 import lzma
 import os
@@ -10,13 +11,15 @@ import re
 import shutil
 import stat
 import struct
+import tarfile
 import time
 import urllib.error
 import urllib.request
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 from helpers.progress import progress
 
@@ -232,3 +235,31 @@ def objection_to(member: zipfile.ZipInfo) -> str:
     if member.flag_bits & 0x1:
         return f"{member.filename!a} is locked with a password"
     return ""
+
+
+# -- what a training has written
+
+
+def unpack_tar(archive: IO[bytes], folder: Path) -> None:
+    """Unpack a training's tar.gz into the folder: files and folders, and no more of them than the disk holds.
+
+    Links are refused with all else that is neither: through them, a member can lead out of the folder on versions of
+    Python whose own filter overlooks it. Raises :class:`ArchiveError`; what was written until then stays.
+    """
+    try:
+        with tarfile.open(fileobj=archive, mode="r:gz") as tar:
+            tar.extractall(folder, members=_plain(tar, folder), filter="data")
+    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, UnicodeError) as error:
+        raise ArchiveError(f"the archive cannot be unpacked ({error}): was it written by this series?") from error
+
+
+def _plain(tar: tarfile.TarFile, folder: Path) -> Iterator[tarfile.TarInfo]:
+    """The members one by one, as long as they are harmless: a few kilobytes of gzip can hold terabytes."""
+    room = shutil.disk_usage(folder).free - SPARE_BYTES
+    for number, member in enumerate(tar, 1):
+        if not (member.isreg() or member.isdir()):
+            raise tarfile.TarError(f"{member.name!a} is neither a file nor a folder")
+        room -= member.size
+        if room < 0 or member.size < 0 or number > MOST_FILES:
+            raise tarfile.TarError("it holds more than this disk has room for")
+        yield member

@@ -28,6 +28,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from .access import Permission, ensure_role
+from .archives import unpack_tar
 from .cloud import Cloud
 from .progress import note
 from .user_data import manual_commands, render
@@ -435,8 +436,7 @@ def _unpack(cloud: Cloud, key: str, into: Path) -> None:
         raise LookupError(f"s3://{cloud.bucket}/{key} is not there: the training wrote nothing of the kind")
     into.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=into.parent) as part:
-        with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as tar:
-            tar.extractall(part, filter="data")
+        unpack_tar(io.BytesIO(content), Path(part))
         shutil.rmtree(into, ignore_errors=True)
         shutil.copytree(part, into)
 

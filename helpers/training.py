@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import shutil
 import sys
-import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from .archives import unpack_tar
 from .cloud import Cloud
 from .progress import note, watched
 
@@ -330,8 +330,7 @@ def _unpack(cloud: Cloud, uri: str, into: Path) -> Path:
     with tempfile.TemporaryFile() as file:
         cloud.client("s3").download_fileobj(bucket, key, file)
         file.seek(0)
-        with tarfile.open(fileobj=file, mode="r:gz") as tar:
-            tar.extractall(part, filter="data")
+        unpack_tar(file, part)
     shutil.rmtree(into, ignore_errors=True)
     part.rename(into)
     return into

@@ -64,14 +64,15 @@ def is_http(event: dict[str, Any]) -> bool:
 
 def read_body(event: dict[str, Any]) -> Any:
     """The JSON in the body of an HTTP request; raises :class:`Refused` for another type of content."""
-    headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+    given = event.get("headers")
+    headers = {name.lower(): value for name, value in given.items()} if isinstance(given, dict) else {}
     content_type = str(headers.get("content-type", "")).partition(";")[0].strip().lower()
     if content_type != JSON:
         raise Refused(415, f"the content type must be {JSON}")
     body = event.get("body") or ""
     try:
         return json.loads(base64.b64decode(body, validate=True) if event.get("isBase64Encoded") else body)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise Refused(400, "the body is not JSON") from error
 
 

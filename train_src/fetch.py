@@ -22,7 +22,10 @@ from collections.abc import Collection
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# All that is routed of IPv6. Outside are its forms that lead to an IPv4 address of the sender's choice, and old ones.
+UNICAST = ipaddress.ip_network("2000::/3")
+# Other clouds' services inside, and what versions of Python before 3.11.10 take for public.
+INSIDE = [ipaddress.ip_network(each) for each in ("192.0.0.0/24", "192.88.99.0/24", "168.63.129.16/32")]
 
 
 class FetchError(Exception):
@@ -42,6 +45,8 @@ def from_s3(uri: str, max_bytes: int) -> bytes:
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     if not uri.startswith("s3://") or not bucket or not key:
         raise FetchError(400, f"s3_uri must look like s3://bucket/key, not {uri!r}")
+    if not uri.isprintable():  # half a character, too, which neither S3 nor an answer could carry
+        raise FetchError(400, f"s3_uri has characters that cannot be shown: {uri!r}")
     from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
     try:
@@ -138,10 +143,10 @@ def is_public(address: str) -> bool:
     """Whether this is an address on the public internet, and not another one in disguise."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
-        if ip.sixtofour or ip.teredo or ip in NAT64:  # these lead to an IPv4 address of the sender's choice
+        if ip.ipv4_mapped is None and (ip not in UNICAST or ip.sixtofour or ip.teredo):
             return False
         ip = ip.ipv4_mapped or ip
-    return ip.is_global and not ip.is_multicast
+    return ip.is_global and not ip.is_multicast and not any(ip in network for network in INSIDE)
 
 
 class PinnedConnection(http.client.HTTPSConnection):

@@ -113,7 +113,7 @@ class Credentials:
     def answer(self, identifier: str, authorization: str) -> Response:
         """What a container's SDK gets from its credentials address."""
         token, role_arn, service, session, source_arn = self._vended.get(identifier, ("", "", "", "", None))
-        if not token or not secrets.compare_digest(token, authorization):
+        if not token or not secrets.compare_digest(token.encode(), authorization.encode()):
             return Response(403, [("Content-Type", "application/json")], b'{"code": "AccessDenied"}')
         keys = self.assume(role_arn, service, session, source_arn=source_arn)
         document = {

@@ -83,10 +83,10 @@ class Gateway:
         stranger = origins.refusal(environ)
         if stranger:
             return stranger
-        if environ["PATH_INFO"].startswith("/_localaws/"):
-            return self.cloud.answer_internal(environ)
         call, request_id = None, str(uuid.uuid4())
         try:
+            if environ["PATH_INFO"].startswith("/_localaws/"):
+                return self.cloud.answer_internal(environ)
             body = _read(environ)
             call = protocol.match(environ, body)
             caller = self.cloud.authorization.authenticate(call, environ, body)
@@ -138,9 +138,19 @@ class Gateway:
 
 
 def _read(environ: dict[str, Any]) -> bytes:
-    length = int(environ.get("CONTENT_LENGTH") or 0)
-    if length > MAX_BODY:
-        raise AwsError("EntityTooLarge", f"Your request of {length} bytes exceeds the maximum of {MAX_BODY}.", 413)
+    """The request's body, no more of it than is taken. Raises ``AwsError`` for one that is larger, or cut short."""
     chunked = "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower()
-    body: bytes = environ["wsgi.input"].read() if chunked else environ["wsgi.input"].read(length)
+    stated = environ.get("CONTENT_LENGTH") or "0"
+    if not chunked and not (stated.isascii() and stated.isdigit()):
+        raise AwsError("MalformedRequest", "The request's Content-Length is not a number of bytes.", 400)
+    if not chunked and int(stated) > MAX_BODY:
+        raise AwsError("EntityTooLarge", f"Your request of {stated} bytes exceeds the maximum of {MAX_BODY}.", 413)
+    try:
+        body: bytes = environ["wsgi.input"].read(MAX_BODY + 1 if chunked else int(stated))
+    except ValueError as error:
+        raise AwsError("MalformedRequest", f"The request's chunks make no sense: {error}", 400) from error
+    if len(body) > MAX_BODY:
+        raise AwsError("EntityTooLarge", f"Your request exceeds the maximum of {MAX_BODY} bytes.", 413)
+    if not chunked and len(body) < int(stated):
+        raise AwsError("IncompleteBody", f"The request's body ends after {len(body)} of {stated} bytes.", 400)
     return body

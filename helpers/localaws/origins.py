@@ -22,11 +22,28 @@ def refusal(environ: dict[str, Any]) -> Response | None:
     peer, host, origin = (environ.get(name, "") for name in ("REMOTE_ADDR", "HTTP_HOST", "HTTP_ORIGIN"))
     if peer and not _is_loopback(peer):
         return _refuse(f"The embedded AWS answers this machine only, not {peer}.")
-    if not _is_loopback(urlsplit(f"//{host}").hostname or ""):
+    if not _is_loopback(_host_of(f"//{host}")):
         return _refuse(f"The embedded AWS is not the host '{host[:100]}'.")
-    if origin and not _is_loopback(urlsplit(origin).hostname or ""):
+    if origin and not _is_loopback(_host_of(origin)):
         return _refuse(f"The embedded AWS does not answer pages of '{origin[:100]}'.")
+    # What a page only embeds (a picture, a script, a form's GET) names no origin; browsers say at least that it is
+    # another site's. A person's own click or address line is no page's doing.
+    if not origin and environ.get("HTTP_SEC_FETCH_SITE") == "cross-site" and not _is_navigation(environ):
+        return _refuse("The embedded AWS does not answer pages of other sites.")
     return None
+
+
+def _is_navigation(environ: dict[str, Any]) -> bool:
+    """Whether a person follows a link that shows the answer instead of what was there."""
+    wanted = {"HTTP_SEC_FETCH_MODE": "navigate", "HTTP_SEC_FETCH_DEST": "document", "HTTP_SEC_FETCH_USER": "?1"}
+    return environ["REQUEST_METHOD"] == "GET" and all(environ.get(name) == value for name, value in wanted.items())
+
+
+def _host_of(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def _is_loopback(host: str) -> bool:

@@ -260,7 +260,7 @@ def _parse_with_moto(call: Call) -> dict[str, Any]:
 def _json(body: bytes) -> dict[str, Any]:
     try:
         document = json.loads(body or b"{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise AwsError("SerializationException", f"The request's body is not JSON: {error}") from error
     if not isinstance(document, dict):
         raise AwsError("SerializationException", "Start of structure or map found where not expected.")

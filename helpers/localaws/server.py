@@ -25,6 +25,7 @@ LOOPBACK = "127.0.0.1"
 # A call may wait on others: a function's invocation on the endpoint's that the function calls, and that on a function.
 # With fewer threads than such calls can be at once, they would wait for each other for ever. Idle threads cost little.
 THREADS = 128
+MAX_HEADERS = 1 << 20  # bytes; a client's context of an invocation is the longest of AWS's headers, 4 KiB
 
 
 def serve(folder: Path, port: int | None, time_scale: float) -> None:
@@ -39,7 +40,8 @@ def serve(folder: Path, port: int | None, time_scale: float) -> None:
         port = port or _usual_port(folder)
         server = Server((LOOPBACK, port), None, numthreads=THREADS, request_queue_size=256, timeout=75)
         server.keep_alive_conn_limit = 1024
-        server.max_request_body_size = 0
+        server.max_request_header_size = MAX_HEADERS
+        server.max_request_body_size = 0  # the gateway's own limit answers as AWS does
         server.prepare()
         url = f"http://{LOOPBACK}:{port}"
         try:

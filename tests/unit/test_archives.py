@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import shutil
 import stat
 import struct
+import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -20,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from helpers import archives
-from helpers.archives import ArchiveError, download, objection_to, unpack
+from helpers.archives import SPARE_BYTES, ArchiveError, download, objection_to, unpack, unpack_tar
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 
@@ -397,3 +399,71 @@ def test_damage_anywhere_is_an_archive_error_or_harmless(tmp_path: Path, flips: 
     except ArchiveError:
         assert [p.name for p in box.iterdir()] == ["x.zip"]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["box"]
+
+
+# -- what a training has written
+
+
+def tarred(*members: tarfile.TarInfo, content: bytes = b"") -> io.BytesIO:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        for member in members:
+            tar.addfile(member, io.BytesIO(content))
+    packed.seek(0)
+    return packed
+
+
+def entry(name: str, kind: bytes = tarfile.REGTYPE, target: str = "", size: int = 0) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname, member.size = kind, target, size
+    return member
+
+
+def test_a_training_s_archive_is_unpacked(tmp_path: Path) -> None:
+    unpack_tar(tarred(entry("code", tarfile.DIRTYPE), entry("code/a.py", size=4), content=b"text"), tmp_path)
+    assert (tmp_path / "code/a.py").read_bytes() == b"text"
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        entry("../out"),
+        entry("a/../../out"),
+        entry("link", tarfile.SYMTYPE, "model.pt"),
+        entry("link", tarfile.SYMTYPE, "/etc/passwd"),
+        entry("hard", tarfile.LNKTYPE, "../out"),
+        entry("pipe", tarfile.FIFOTYPE),
+        entry("device", tarfile.CHRTYPE),
+        entry("disk", tarfile.BLKTYPE),
+    ],
+    ids=lambda member: f"{member.name} {member.linkname}",
+)
+def test_an_archive_with_anything_but_files_below_is_refused(tmp_path: Path, member: tarfile.TarInfo) -> None:
+    (tmp_path / "in").mkdir()
+    with pytest.raises(ArchiveError, match="cannot be unpacked"):
+        unpack_tar(tarred(member), tmp_path / "in")
+    assert [path.name for path in tmp_path.rglob("*")] == ["in"]
+
+
+def test_an_absolute_name_stays_below(tmp_path: Path) -> None:
+    unpack_tar(tarred(entry("/etc/model.pt")), tmp_path)
+    assert (tmp_path / "etc/model.pt").exists()
+
+
+def test_a_tar_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("usage", (), {"free": SPARE_BYTES + 1_000_000}))
+    bomb = tarred(entry("one", size=600_000), entry("two", size=600_000), content=bytes(600_000))
+    with pytest.raises(ArchiveError, match="more than this disk has room for"):
+        unpack_tar(bomb, tmp_path)
+    assert not (tmp_path / "two").exists()
+
+
+CUT = tarred(entry("a", size=5000), content=os.urandom(5000)).getvalue()[:-200]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no archive", gzip.compress(b"no tar"), CUT], ids=["empty", "text", "gzip only", "cut off"]
+)
+def test_what_is_no_archive_says_so(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(ArchiveError, match="cannot be unpacked"):
+        unpack_tar(io.BytesIO(content), tmp_path)

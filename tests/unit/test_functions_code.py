@@ -52,6 +52,27 @@ def test_a_link_may_point_inside_only(tmp_path):
             unpack(made(("link", target, stat.S_IFLNK | 0o777)), tmp_path / "bad")
 
 
+LINK = stat.S_IFLNK | 0o777
+CHAINS = {
+    "made before what it leads through": [
+        ("a", b"s1/s2/../..", LINK),
+        ("t/f", b"", 0o644),
+        ("s1/s2", b"../t", LINK),
+        ("a/x", b"x", 0o644),
+    ],
+    "only links": [("a", b"s1/s2/../..", LINK), ("t/f", b"", 0o644), ("s1/s2", b"../t", LINK)],
+    "a link behind a link": [("t/f", b"", 0o644), ("a", b"t", LINK), ("a/x", b"f", LINK)],
+    "a ring": [("f", b"", 0o644), ("a", b"b", LINK), ("b", b"a", LINK)],
+}
+
+
+@pytest.mark.parametrize("entries", CHAINS.values(), ids=CHAINS)
+def test_links_that_lead_out_together_are_refused(tmp_path, entries):
+    with pytest.raises(AwsError, match=UNZIP):
+        CodeStore(tmp_path / "code").keep(made(*entries))
+    assert not list(tmp_path.rglob("x"))
+
+
 @pytest.mark.parametrize("name", ["../x", "a/../../x", "/etc/x", "a/../../../x"])
 def test_nothing_lies_outside(tmp_path, name):
     with pytest.raises(AwsError, match=UNZIP):

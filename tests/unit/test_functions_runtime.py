@@ -1,6 +1,7 @@
 """Environments by themselves: what a runtime writes, how it is initialised, and when that takes too long."""
 
 import os
+import socket
 import threading
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from helpers.localaws.engines.functions.interpreter import Interpreter
 from helpers.localaws.engines.functions.memory import MemoryWatch
 from helpers.localaws.engines.functions.output import Output
 from helpers.localaws.engines.functions.pool import Pool
-from helpers.localaws.engines.functions.runtime_api import Invocation
+from helpers.localaws.engines.functions.runtime_api import Invocation, RuntimeApi
 from helpers.localaws.engines.functions.spec import Spec
 from helpers.localaws.engines.processes import Processes, marked
 from tests.lambda_functions import package
@@ -214,3 +215,32 @@ def test_bytes_that_are_no_frame_are_passed_over():
     output.drain()
     output.close()
     assert seen == ["a message"]
+
+
+# ---- who may talk to a runtime's address ----
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Origin: https://evil.example",
+        "Origin: null",
+        "Sec-Fetch-Site: cross-site",
+        "Referer: https://evil.example/",
+        "Host: evil.example",
+    ],
+)
+@pytest.mark.parametrize(
+    "start", ["POST /2018-06-01/runtime/init/error", "GET /2018-06-01/runtime/invocation/next", "POST /"]
+)
+def test_a_web_page_cannot_be_the_runtime(header, start):
+    said: list[object] = []
+    api = RuntimeApi(said.append)
+    host, port = api.address.split(":")
+    with socket.create_connection((host, int(port)), 10) as connection:
+        own = "" if header.startswith("Host") else f"Host: {api.address}\r\n"
+        connection.sendall(f"{start} HTTP/1.1\r\n{own}{header}\r\nContent-Length: 0\r\n\r\n".encode())
+        answer = connection.recv(1000)
+    api.close()
+    assert answer.startswith(b"HTTP/1.1 403 ")
+    assert said == []

@@ -76,6 +76,54 @@ def test_a_bad_archive_leaves_nothing(content: bytes, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+CHAINS = {
+    "through a link": [special("out", tarfile.SYMTYPE, "."), ("out/x", b"x")],
+    "a link made before what it leads through": [
+        special("a", tarfile.SYMTYPE, "s1/s2/../.."),
+        special("s1", tarfile.DIRTYPE),
+        special("t", tarfile.DIRTYPE),
+        special("s1/s2", tarfile.SYMTYPE, "../t"),
+    ],
+    "a hard link through a link": [
+        ("x", b"x"),
+        special("here", tarfile.SYMTYPE, "."),
+        special("hard", tarfile.LNKTYPE, "here/x"),
+    ],
+    "a ring": [special("a", tarfile.SYMTYPE, "b"), special("b", tarfile.SYMTYPE, "a")],
+}
+
+
+@pytest.mark.parametrize("members", CHAINS.values(), ids=CHAINS)
+def test_links_that_lead_out_together_are_refused(members: list[Any], tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match="Failed to extract"):
+        fetch(tar(*members), tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_links_beyond_what_the_system_resolves_are_refused(tmp_path: Path) -> None:
+    """A chain of folders so deep that a link through it is no longer resolved, only spelt: CVE-2025-4517."""
+    members, path = [], ""
+    for step in "abcdefghijklmnop":
+        members += [
+            special(f"{path}{'d' * 247}", tarfile.DIRTYPE),
+            special(f"{path}{step}", tarfile.SYMTYPE, "d" * 247),
+        ]
+        path += f"{step}/"
+    members += [special(f"{path}{'l' * 254}", tarfile.SYMTYPE, "../" * 16)]
+    members += [special("escape", tarfile.SYMTYPE, f"{path}{'l' * 254}/../../outside"), ("escape/x", b"x")]
+    (tmp_path / "outside").mkdir()
+    with pytest.raises(ArchiveError, match="Failed to extract"):
+        fetch(tar(*members), tmp_path / "model")
+    assert [found.name for found in tmp_path.rglob("*")] == ["outside"]
+
+
+def test_links_inside_stay(tmp_path: Path) -> None:
+    links = (special("latest", tarfile.SYMTYPE, "v1"), special("same", tarfile.LNKTYPE, "v1/model.pt"))
+    nowhere = special("later", tarfile.SYMTYPE, "not-there")
+    fetch(tar(("v1/model.pt", b"weights"), *links, nowhere), tmp_path / "model")
+    assert (tmp_path / "model/latest/model.pt").read_bytes() == (tmp_path / "model/same").read_bytes() == b"weights"
+
+
 def test_an_archive_that_would_fill_the_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = type("usage", (), {"free": model_archive.RESERVE + 1_000_000})
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)

@@ -52,6 +52,21 @@ HOST = "photos.example"
         ("https://169.254.169.254/latest/meta-data/", 403),
         ("https://[::1]/rex.jpg", 403),
         ("https://localhost/rex.jpg", 403),
+        ("https://2130706433/", 403),
+        ("https://0x7f000001/", 403),
+        ("https://0177.0.0.1/", 403),
+        ("https://127.1/", 403),
+        ("https://[::ffff:169.254.169.254]/", 403),
+        ("https://[fe80::1%25eth0]/", 403),
+        ("https://photos.example:0x1bb/", 400),
+        ("https://photos.example:-443/", 400),
+        ("https://photos.example:80/", 403),
+        ("https://photos.example\\@evil.example/", 400),
+        ("https://photos.example%2f@evil.example/", 400),
+        ("https://photos.example%00.evil.example/", 403),
+        ("gopher://photos.example/", 400),
+        ("data:image/png;base64,AAAA", 400),
+        ("//photos.example/", 400),
     ],
 )
 def test_urls_that_are_not_even_looked_up(url, status, monkeypatch):
@@ -88,6 +103,16 @@ ADDRESSES = {
     "::ffff:169.254.169.254": False,
     "::ffff:8.8.8.8": True,
     "64:ff9b::7f00:1": False,
+    "64:ff9b:1::a9fe:a9fe": False,
+    "::7f00:1": False,
+    "::169.254.169.254": False,
+    "::ffff:0:127.0.0.1": False,
+    "fec0::1": False,
+    "2001:0:7f00:1::": False,
+    "169.254.170.2": False,
+    "168.63.129.16": False,
+    "192.0.0.192": False,
+    "198.18.0.1": False,
     "2002:7f00:1::": False,
 }
 
@@ -95,6 +120,15 @@ ADDRESSES = {
 @pytest.mark.parametrize(("address", "public"), ADDRESSES.items())
 def test_public_addresses(address, public):
     assert fetch.is_public(address) is public
+
+
+@pytest.mark.parametrize("number", ["2130706433", "0x7f000001", "0177.0.0.1", "127.1"])
+def test_a_number_that_the_system_takes_for_an_address_is_judged_as_that_address(number):
+    """Even where an operator has put it on the list."""
+    with pytest.raises(fetch.FetchError) as refused:
+        fetch.from_url(f"https://{number}/", [number], 1000, 1)
+    assert refused.value.status_code in (403, 424)
+    assert "could not be fetched" not in str(refused.value)
 
 
 def resolves_to(monkeypatch, *addresses):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import io
+import os
 import shutil
 import stat
 import uuid
@@ -70,8 +72,16 @@ def unpack(archive: bytes, folder: Path) -> None:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
             _check(opened.infolist())
             folder.mkdir(parents=True)
+            links = [entry for entry in opened.infolist() if _is_link(entry)]
             for entry in opened.infolist():
-                _extract(opened, entry, folder)
+                if not _is_link(entry):
+                    _extract(opened, entry, folder)
+            # Last, so that nothing is written through one; and judged when all are there, since one may lead through
+            # another.
+            for entry in links:
+                _link(folder / entry.filename, opened.read(entry).decode(), folder)
+            for entry in links:
+                _check_link(folder / entry.filename, folder)
     except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError):
         invalid("Could not unzip uploaded file. Please check your file, then try to upload again.")
 
@@ -93,9 +103,6 @@ def _extract(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path) -> N
         path.mkdir(parents=True, exist_ok=True)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    if stat.S_ISLNK(mode):
-        _link(path, opened.read(entry).decode(), folder)
-        return
     # The header's size was checked; reading no more than that is what makes a lying header harmless.
     with opened.open(entry) as source, path.open("wb") as target:
         shutil.copyfileobj(source, target)
@@ -103,12 +110,25 @@ def _extract(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path) -> N
         path.chmod(0o755)
 
 
+def _is_link(entry: zipfile.ZipInfo) -> bool:
+    return stat.S_ISLNK(entry.external_attr >> 16)
+
+
 def _link(path: Path, target: str, folder: Path) -> None:
     """A symbolic link, as ``npm`` and some build tools pack them; only to something inside the package."""
-    lies = (path.parent / target).resolve()
-    if not lies.is_relative_to(folder.resolve()):
+    root = folder.resolve()
+    if any((folder / parent).is_symlink() for parent in path.relative_to(folder).parents):
+        raise zipfile.BadZipFile(f"{path.name} lies behind a link")
+    if not (path.parent / target).resolve().is_relative_to(root):
         raise zipfile.BadZipFile(f"{path.name} points outside")
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.symlink_to(target)
+
+
+def _check_link(path: Path, folder: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):  # a link that leads nowhere
+        if not Path(os.path.realpath(path, strict=True)).is_relative_to(folder.resolve()):
+            raise zipfile.BadZipFile(f"{path.name} points outside")
 
 
 def _localise(folder: Path, root: Path) -> None:

@@ -20,7 +20,7 @@ VERSION = "/2018-06-01/runtime"
 MAX_RESPONSE = 6_291_556
 MAX_LINE = 2 << 20
 ACCEPTED = b'{"status":"OK"}'
-REASONS = {200: "OK", 202: "Accepted", 400: "Bad Request", 404: "Not Found", 413: "Payload Too Large"}
+REASONS = {200: "OK", 202: "Accepted", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 413: "Payload Too Large"}
 
 
 @dataclass(frozen=True)
@@ -157,6 +157,8 @@ class RuntimeApi:
                 return
 
     def _answer(self, request: _Request) -> _Reply | None:
+        if not self._is_from_a_runtime(request):
+            return _Reply(403, _problem("Forbidden", "this address is the runtime's, and no web page's"))
         place = request.path.removeprefix(VERSION)
         if place == "/invocation/next":
             return self._next()
@@ -173,6 +175,11 @@ class RuntimeApi:
             problem = _problem("RequestEntityTooLarge", "Exceeded maximum allowed payload size")
             return _Reply(413, problem, signal=TooLarge(len(request.body)))
         return _Reply(202, signal=Responded(request.body))
+
+    def _is_from_a_runtime(self, request: _Request) -> bool:
+        """A page in the user's browser may send requests here as well, whose answers it cannot read: they count."""
+        page = any(name in request.headers for name in ("origin", "referer", "sec-fetch-site"))
+        return not page and request.headers.get("host", self.address) == self.address
 
     def _next(self) -> _Reply | None:
         self._on_signal(Ready())
