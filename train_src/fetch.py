@@ -45,8 +45,8 @@ def from_s3(uri: str, max_bytes: int) -> bytes:
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     if not uri.startswith("s3://") or not bucket or not key:
         raise FetchError(400, f"s3_uri must look like s3://bucket/key, not {uri!r}")
-    if not uri.isprintable():  # half a character, too, which neither S3 nor an answer could carry
-        raise FetchError(400, f"s3_uri has characters that cannot be shown: {uri!r}")
+    if any("\ud800" <= character <= "\udfff" for character in uri):
+        raise FetchError(400, f"s3_uri has half a character in it: {uri!r}")
     from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
     try:

@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def up(folder: Path, options: argparse.Namespace) -> int:
     """Start the server, or attach to the one that runs; its URL is the last line."""
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds the keys of all users
     _claim(folder)
     if options.spot_interruptions is not None:
         # Read at the start of each job: it counts for a running server, and stays.

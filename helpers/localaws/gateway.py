@@ -94,7 +94,7 @@ class Gateway:
         except AwsError as error:
             return protocol.render_error(call, error, request_id)
         except Exception as error:
-            log.exception("%s failed", f"{call.service}:{call.operation}" if call else environ["PATH_INFO"])
+            log.exception("%s failed", f"{call.service}:{call.operation}" if call else _shown(environ["PATH_INFO"]))
             failure = AwsError("InternalFailure", f"{type(error).__name__}: {error}", 500)
             return protocol.render_error(call, failure, request_id)
 
@@ -135,6 +135,11 @@ class Gateway:
             call.service, call.operation, call.scope.region, environ, call.body, call.uri
         )
         return Response(int(status.split()[0]), headers, body)
+
+
+def _shown(path: str) -> str:
+    """A path as the log may have it: the inner addresses hold secrets."""
+    return "/".join(path.split("/")[:3]) if path.startswith("/_localaws/") else path
 
 
 def _read(environ: dict[str, Any]) -> bytes:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import re
 import socket
 import threading
 import urllib.parse
+from pathlib import Path
 
 import botocore.auth
 import botocore.awsrequest
 import pytest
+from botocore.config import Config
 from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
 
 from tests.conftest import LocalAws
+from tests.instances import Instances
+from tests.training_jobs import BUCKET, Jobs
 
 
 def send(aws: LocalAws, method: str, path: str, headers: dict[str, str], body: bytes = b"") -> tuple[int, bytes]:
@@ -188,3 +195,142 @@ def test_the_inner_addresses_tell_nothing_to_who_has_no_secret(aws, path, author
     code, answer = send(aws, "GET", f"/_localaws/{path}", here(aws, Authorization=authorization))
     assert code in (403, 404)
     assert b"AccessKeyId" not in answer
+
+
+# ---- names and values that a shell or a file system would take for more ----
+
+HOSTILE = [
+    "it's",
+    '"quoted"',
+    "a\nb",
+    "$(touch /tmp/attacked-by-localaws-tests)",
+    "`id`",
+    "a; b & c | d > e",
+    "--flag",
+    "\\",
+    "",
+    "*",
+    "${HOME}",
+    "%s%n",
+    "</script>",
+]
+
+
+@pytest.fixture(scope="module")
+def jobs(aws):
+    return Jobs(aws)
+
+
+def test_hyperparameters_arrive_in_a_job_as_they_are(jobs):
+    script = """
+import json, shutil
+shutil.copy("/opt/ml/input/config/hyperparameters.json", "/opt/ml/model/seen.json")
+"""
+    given = {f"h{number} '\"$(x)": value for number, value in enumerate(HOSTILE)}
+    job = jobs.run(script, HyperParameters=given, Environment={"E": "$(id) 'x'"})
+    assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
+    assert json.loads(jobs.model(job)["seen.json"]) == given
+    assert job["HyperParameters"] == given
+    assert not Path("/tmp/attacked-by-localaws-tests").exists()
+
+
+@pytest.mark.parametrize("name", ["a;b", "a b", "../a", "a/b", "$(id)", "a'b", "a\nb", "-a", "a" * 64, ""])
+def test_names_that_are_paths_or_shell_are_refused(aws, jobs, name):
+    sagemaker = boto3_client(aws, "sagemaker")
+    for call, arguments in (
+        (sagemaker.create_training_job, jobs.request("") | {"TrainingJobName": name}),
+        (sagemaker.create_endpoint, {"EndpointName": name, "EndpointConfigName": "none"}),
+    ):
+        with pytest.raises(ClientError) as refused:
+            call(**arguments)
+        assert refused.value.response["Error"]["Code"] in ("ValidationException", "ValidationError")
+
+
+@pytest.mark.parametrize("key", ["../up", "/etc/cron.d/x", "cut\0here", "x" * 300])
+def test_checkpoints_and_channels_take_no_key_that_leads_out(jobs, key):
+    place = f"attack-checkpoints-{abs(hash(key))}"
+    jobs.put(f"{place}/{key}", "x")
+    job = jobs.run("", CheckpointConfig={"S3Uri": f"s3://{BUCKET}/{place}"})
+    assert job["TrainingJobStatus"] == "Failed"
+    assert "Failed to download data" in job["FailureReason"]
+
+
+def test_sync_on_an_instance_stays_in_its_folder(aws):
+    instances = Instances(aws)
+    profile = instances.profile("attacked-instances")
+    s3 = aws.client("s3")
+    s3.create_bucket(Bucket="attacked-sync")
+    for key in ("evil/../../out", "evil/fine", "evil//etc/attacked-by-localaws-tests"):
+        s3.put_object(Bucket="attacked-sync", Key=key, Body=b"x")
+    script = (
+        "mkdir -p /opt/deep/in; aws s3 sync s3://attacked-sync/evil /opt/deep/in; find /opt -name out; echo all done"
+    )
+    identifier = instances.launch(script, IamInstanceProfile={"Name": profile})
+    console = instances.said(identifier, "all done")
+    instances.ec2.terminate_instances(InstanceIds=[identifier])
+    assert "evil/fine" in console
+    assert "/opt/out" not in console
+    assert "/opt/deep/out" not in console
+    assert not Path("/etc/attacked-by-localaws-tests").exists()
+
+
+# ---- secrets ----
+
+
+def test_nothing_that_fails_tells_a_secret(aws, jobs):
+    """Requests that break, a job that raises, a function that fails: no key, token or signature is in any log."""
+    own, secret = aws.environment["AWS_ACCESS_KEY_ID"], aws.environment["AWS_SECRET_ACCESS_KEY"]
+    s3 = aws.client("s3")
+    s3.create_bucket(Bucket="secrets")
+    url = s3.generate_presigned_url("get_object", Params={"Bucket": "secrets", "Key": "none"}).removeprefix(aws.url)
+    assert send(aws, "GET", url, here(aws))[0] == 404
+    body = b"{" * 10
+    headers = signed(aws, "sagemaker", body, **{"X-Amz-Target": "SageMaker.ListModels"})
+    assert send(aws, "POST", "/", headers, body)[0] == 400
+    assert send(aws, "POST", "/", headers | {"Content-Length": "-1"}, body)[0] == 400
+    instance = Instances(aws)
+    identifier = instance.launch("echo $AWS_EC2_METADATA_SERVICE_ENDPOINT; shutdown -h now")
+    inner = re.search(r"/_localaws/instances/([^/]+)/", instance.said(identifier, "/_localaws/instances/"))
+    assert inner
+    code, answer = send(aws, "GET", f"/_localaws/instances/{inner[1]}/power/off?seconds=soon", here(aws))
+    assert (code, inner[1].encode() in answer) == (500, False)
+
+    failed = jobs.run("import boto3\nboto3.client('iam').create_user(UserName='x')")
+    assert failed["TrainingJobStatus"] == "Failed"
+    said = "\n".join([*jobs.lines(failed["TrainingJobName"]), failed["FailureReason"]])
+    assert "AccessDenied" in said
+    log = (aws.state / "server.log").read_text(errors="replace")
+    signature = headers["Authorization"].rpartition("Signature=")[2]
+    query = urllib.parse.parse_qs(urllib.parse.urlsplit(url).query)
+    presigned = (query.get("X-Amz-Signature") or query["Signature"])[0]
+    for hidden in (
+        secret,
+        signature,
+        presigned,
+        inner[1],
+        "AWS4-HMAC-SHA256 Credential",
+        "AWS_CONTAINER_AUTHORIZATION",
+    ):
+        assert hidden not in log
+        assert hidden not in said
+    assert own not in said
+    assert "aws_session_token" not in (log + said).lower()
+
+
+def test_the_state_folder_is_its_owners(aws):
+    assert aws.state.stat().st_mode & 0o077 == 0
+
+
+def boto3_client(aws: LocalAws, service: str):
+    """A client that sends what its own checks would not let through."""
+    import boto3
+
+    keys = aws.environment
+    return boto3.client(
+        service,
+        region_name="us-east-1",
+        endpoint_url=aws.url,
+        aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
+        config=Config(parameter_validation=False, retries={"total_max_attempts": 1}),
+    )

@@ -302,7 +302,16 @@ def test_an_output_bucket_that_goes_while_the_job_runs(jobs, gate):
 
 @pytest.mark.parametrize(
     ("keys", "said"),
-    [(["odd//key"], "illegal char sub-sequence '//'"), (["../up"], "'..'"), (["a", "a/b"], "below another key")],
+    [
+        (["odd//key"], "illegal char sub-sequence '//'"),
+        (["../up"], "'..'"),
+        (["a/../../up"], "'..'"),
+        (["/etc/passwd"], "'//'"),
+        (["./here"], "'.'"),
+        (["cut\0here"], "'\0'"),
+        (["x" * 300], "too long"),
+        (["a", "a/b"], "below another key"),
+    ],
 )
 def test_keys_that_cannot_be_files_fail_the_job(jobs, keys, said):
     prefix = f"odd-{abs(hash(tuple(keys)))}"

@@ -139,6 +139,11 @@ def test_a_request_through_http_is_unpacked(function, event):
         ({"body": "{}", "headers": {}}, 415, "application/json"),
         ({"body": "{}", "headers": None}, 415, "application/json"),
         ({"requestContext": {}, "rawPath": "/"}, 415, "application/json"),
+        ({"body": "{}", "headers": ["content-type"]}, 415, "application/json"),
+        ({"body": "[" * 100_000, "headers": {"content-type": "application/json"}}, 400, "not JSON"),
+        ({"body": "\ud800", "headers": {"content-type": "application/json"}}, 400, "not JSON"),
+        ({"body": "/w==", "isBase64Encoded": True, "headers": {"content-type": "application/json"}}, 400, "not JSON"),
+        ({"\ud800": 1}, 400, "unknown"),
     ],
 )
 def test_what_makes_no_sense_is_refused_and_never_sent(function, event, status, words):

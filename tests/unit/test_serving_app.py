@@ -211,6 +211,12 @@ IMAGE = base64.b64encode(PHOTOS[0]).decode()
         (json.dumps({"s3_uri": "photos/rex.jpg"}), "must look like"),
         (json.dumps({"s3_uri": "s3://photos"}), "must look like"),
         (json.dumps({"s3_uri": "s3:///rex.jpg"}), "must look like"),
+        (json.dumps({"s3_uri": "s3://photos/\ud800.jpg"}), "half a character"),
+        (json.dumps({"s3_uri": "\ud800"}), "must look like"),
+        (json.dumps({"url": "https://photos.example/\ud800"}), "percent-encoded"),
+        (json.dumps({"\ud800": 1}), "unknown field"),
+        ('{"top_k": ' + "9" * 5000 + "}", "not JSON"),
+        ('{"image": ' + '{"a":' * 50_000, "not JSON"),
     ],
 )
 def test_bad_json(client, body, words):
@@ -221,6 +227,8 @@ def test_bad_places_in_s3(client, bucket):
     assert_refused(ask(client, s3_uri="s3://photos/none.jpg"), 404, "does not exist")
     assert_refused(ask(client, s3_uri="s3://no-such-bucket-here/a.jpg"), 404, "does not exist")
     assert_refused(ask(client, s3_uri="s3://No_Bucket!/a.jpg"), 400, "no possible bucket")
+    for key in ("../../etc/passwd", "/etc/passwd", "a\0b", "a\r\nX-Evil: 1", "//", "é" * 400):
+        assert_refused(ask(client, s3_uri=f"s3://photos/{key}"), 404, "does not exist")
     bucket.put_object(Bucket="photos", Key="large", Body=b"\0" * (serving.MAX_PHOTO + 1))
     assert_refused(ask(client, s3_uri="s3://photos/large"), 413, "larger than")
     bucket.put_object(Bucket="photos", Key="text", Body=b"no photo")

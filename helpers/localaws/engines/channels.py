@@ -19,6 +19,8 @@ from ..errors import AwsError
 from ..objects import Objects, S3Uri
 
 READ_ONLY = 0o444
+LONGEST_NAME = 255  # bytes of a file's name, on Linux
+LONGEST_PATH = 1024  # what S3 has of a key; a manifest may say more
 
 
 class DataError(Exception):
@@ -116,7 +118,9 @@ def _manifest(objects: Objects, uri: S3Uri) -> list[Item]:
 
 def _check_path(item: Item, paths: set[str]) -> None:
     parts = item.path.split("/")
-    for sequence, found in (("//", "" in parts), ("..", ".." in parts), (".", "." in parts)):
+    if any(len(part.encode(errors="replace")) > LONGEST_NAME for part in parts) or len(item.path) > LONGEST_PATH:
+        raise DataError(f"Data download failed:Failed to download data. S3 key: {item.uri} is too long to be a file")
+    for sequence, found in (("//", "" in parts), ("..", ".." in parts), (".", "." in parts), ("\0", "\0" in item.path)):
         if found:
             raise DataError(
                 f"Data download failed:Failed to download data. S3 key: {item.uri} has an illegal char sub-sequence "
