@@ -83,8 +83,8 @@ def newest_pytorch(parameters: list[str]) -> str | None:
 def instance_permissions(cloud: Cloud) -> list[Permission]:
     """What a training instance needs: to read its inputs, to write its results, and to be reached without SSH."""
     bucket = f"arn:aws:s3:::{cloud.bucket}"
-    channels = ("ssmmessages:CreateControlChannel", "ssmmessages:CreateDataChannel")
-    open_channels = ("ssmmessages:OpenControlChannel", "ssmmessages:OpenDataChannel")
+    channels = "CreateControlChannel CreateDataChannel OpenControlChannel OpenDataChannel".split()
+    messages = "AcknowledgeMessage DeleteMessage FailMessage GetEndpoint GetMessages SendReply".split()
     return [
         Permission(("s3:ListBucket",), (bucket,), "find the photos"),
         Permission(
@@ -95,7 +95,11 @@ def instance_permissions(cloud: Cloud) -> list[Permission]:
         Permission(("s3:PutObject",), (f"{bucket}/{PREFIX}/*",), "write log, model and report"),
         # Systems Manager's actions for an agent know no resources.
         Permission(
-            ("ssm:UpdateInstanceInformation", *channels, *open_channels, "ec2messages:*"),
+            (
+                "ssm:UpdateInstanceInformation",
+                *(f"ssmmessages:{name}" for name in channels),
+                *(f"ec2messages:{name}" for name in messages),
+            ),
             ("*",),
             "take commands through Systems Manager: no open port, no key",
         ),

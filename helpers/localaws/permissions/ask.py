@@ -62,6 +62,8 @@ def pass_role(role_arn: Any, service: str, resource: str | None = None) -> Itera
 def tags_in(params: Params) -> dict[str, str]:
     """The tags that a call gives, in any of the forms that services have."""
     given = next((params[name] for name in ("Tags", "tags", "TagList", "ResourceTags") if params.get(name)), None)
+    if given is None:  # EC2's, by the kind of what is made
+        given = [tag for one in params.get("TagSpecifications") or [] for tag in one.get("Tags") or []]
     given = given.get("TagSet") if isinstance(given, Mapping) and "TagSet" in given else given
     if isinstance(given, Mapping):
         return {str(key): str(value) for key, value in given.items()}
