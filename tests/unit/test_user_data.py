@@ -2,6 +2,7 @@
 
 import shlex
 import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -52,6 +53,30 @@ def test_values_arrive_as_they_are(hyperparameters: dict[str, str]) -> None:
     ).stdout
     words = arguments(hyperparameters)
     assert shown.split("\0")[:-1] == (words or [""])
+
+
+@pytest.mark.parametrize("place", ["code", "data", "weights", "results", "region"])
+@pytest.mark.parametrize(
+    "hostile", ["x'; touch ran; '", "$(touch ran)", "`touch ran`", "x\ntouch ran", '"; touch ran #']
+)
+def test_no_address_is_run(tmp_path: Path, place: str, hostile: str) -> None:
+    script = rendered(**{place: hostile})
+    head = script[: script.index("\n# Trains on")]
+    variable = {"region": "AWS_DEFAULT_REGION"}.get(place, place.upper())
+    shown = subprocess.run(
+        ["bash", "-s"],
+        input=f'{head}\nprintf %s "${variable}"',
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=True,
+    ).stdout
+    assert shown == hostile
+    by_hand = manual_commands(**{**PLACES, "hyperparameters": {"epochs": hostile}, "results": hostile, "data": hostile})  # type: ignore[arg-type]
+    for command in by_hand[3:5] + by_hand[-3:]:
+        stubbed = f"aws() {{ cat /dev/null; }}; tar() {{ :; }}; PYTHON=true; {command}"
+        subprocess.run(["bash", "-c", stubbed], cwd=tmp_path, check=True)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_same_by_hand_trains_with_the_same_arguments() -> None:
