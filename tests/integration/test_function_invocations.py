@@ -144,6 +144,8 @@ def test_functions_call_back_with_their_role_s_credentials_twenty_at_once(functi
 def test_a_role_that_is_gone_is_refused_at_the_next_cold_start(functions):
     iam = functions.aws.client("iam")
     name = functions.create(Role=functions.aws.role("soon-gone", "lambda.amazonaws.com"))
+    for policy in iam.list_role_policies(RoleName="soon-gone")["PolicyNames"]:
+        iam.delete_role_policy(RoleName="soon-gone", PolicyName=policy)
     iam.delete_role(RoleName="soon-gone")
     with pytest.raises(ClientError) as refused:
         functions.call(name)

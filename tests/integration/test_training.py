@@ -416,7 +416,7 @@ def test_two_jobs_run_at_once(jobs, tmp_path):
 
 
 def test_checkpoints_are_restored_to_every_host_and_kept_in_step(jobs, gate):
-    jobs.put("checkpoints/old/epoch-1", "one")
+    jobs.put("restored/old/epoch-1", "one")
     script = f"""
 import json, os, pathlib
 folder = pathlib.Path("/opt/ml/checkpoints")
@@ -428,20 +428,20 @@ if me == "algo-1":
     {gate.script}
     (folder / "epoch-3").write_text("three")
 """
-    checkpoints = {"S3Uri": f"s3://{BUCKET}/checkpoints", "LocalPath": "/opt/ml/checkpoints"}
+    checkpoints = {"S3Uri": f"s3://{BUCKET}/restored", "LocalPath": "/opt/ml/checkpoints"}
     request = jobs.request(script, instances=2, CheckpointConfig=checkpoints)
     jobs.sagemaker.create_training_job(**request)
     gate.wait()
     waiter = jobs.s3.get_waiter("object_exists")
-    waiter.wait(Bucket=BUCKET, Key="checkpoints/epoch-2", WaiterConfig={"Delay": 0.1, "MaxAttempts": 200})
-    old = jobs.s3.head_object(Bucket=BUCKET, Key="checkpoints/old/epoch-1")["LastModified"]
+    waiter.wait(Bucket=BUCKET, Key="restored/epoch-2", WaiterConfig={"Delay": 0.1, "MaxAttempts": 200})
+    old = jobs.s3.head_object(Bucket=BUCKET, Key="restored/old/epoch-1")["LastModified"]
     gate.open()
     job = jobs.end(request["TrainingJobName"])
     assert job["CheckpointConfig"] == checkpoints
     for host in (1, 2):
         assert jobs.lines(job["TrainingJobName"], host)[1] == "['old/epoch-1']"
-    listed = jobs.s3.list_objects_v2(Bucket=BUCKET, Prefix="checkpoints/")["Contents"]
-    assert [one["Key"] for one in listed] == [f"checkpoints/{name}" for name in ("epoch-2", "epoch-3", "old/epoch-1")]
+    listed = jobs.s3.list_objects_v2(Bucket=BUCKET, Prefix="restored/")["Contents"]
+    assert [one["Key"] for one in listed] == [f"restored/{name}" for name in ("epoch-2", "epoch-3", "old/epoch-1")]
     assert listed[-1]["LastModified"] == old, "what has not changed was uploaded again"
 
 

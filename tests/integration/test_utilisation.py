@@ -30,5 +30,7 @@ def test_a_jobs_use_is_told_by_host_and_time(aws):
     assert 100 * 0.4 / 16 < max(row.memory for row in busy) < 10  # of the 16 GiB of an ml.c5.2xlarge
     assert 0 < busy[0].disk < 5
     assert [row.time for row in rows] == sorted(row.time for row in rows)
-    [listed, _] = jobs.cloudwatch.list_metrics(Namespace=metrics.TRAINING, MetricName="CPUUtilization")["Metrics"]
+    host = [{"Name": "Host", "Value": f"{job['TrainingJobName']}/algo-1"}]
+    wanted = {"Namespace": metrics.TRAINING, "MetricName": "CPUUtilization", "Dimensions": host}
+    [listed] = jobs.cloudwatch.list_metrics(**wanted)["Metrics"]
     assert listed["Dimensions"] == [{"Name": "Host", "Value": f"{job['TrainingJobName']}/algo-1"}]

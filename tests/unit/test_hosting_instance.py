@@ -38,6 +38,7 @@ class Cloud(SimpleNamespace):
         self.revoked: list[str] = []
         stream = SimpleNamespace(write=self.lines.append, flush=lambda: None)
         super().__init__(
+            account="123456789012",
             identity=identity,
             clock=Clock(20),
             url="http://127.0.0.1:1",

@@ -121,7 +121,7 @@ def test_an_interrupt_ends_the_workers_and_leaves_nothing(tmp_path: Path) -> Non
         assert drawing.poll() is None
         time.sleep(0.05)
     drawing.send_signal(2)
-    assert drawing.wait(20) != 0
+    assert drawing.wait(120) != 0
     assert list((tmp_path / "set").iterdir()) == []
     running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert str(tmp_path) not in running

@@ -20,7 +20,7 @@ def test_parameters_win_over_the_environment_and_none_leaves_it_be(monkeypatch):
     ("name", "value", "says"),
     [
         ("project", "Dogs!", "lower-case letters"),
-        ("project", "x" * 30, "3 to 24"),
+        ("project", "x" * 30, "3 to 14"),
         ("target", "azure", "'local' or 'aws'"),
         ("region", "mars", "us-east-1"),
         ("data", "no/such.zip", "does not exist"),
