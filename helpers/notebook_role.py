@@ -59,7 +59,7 @@ def _storage(cloud: Cloud) -> list[Permission]:
     bucket = f"arn:aws:s3:::{cloud.bucket}"
     on_bucket = (
         "CreateBucket DeleteBucket ListBucket ListBucketVersions ListBucketMultipartUploads GetBucketLocation "
-        "GetBucketTagging PutBucketTagging GetBucketPublicAccessBlock PutBucketPublicAccessBlock"
+        "GetBucketVersioning GetBucketTagging PutBucketTagging GetBucketPublicAccessBlock PutBucketPublicAccessBlock"
     )
     on_objects = "GetObject PutObject DeleteObject DeleteObjectVersion AbortMultipartUpload"
     return [

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from tests.actors import NUMBERS, allow, deny, policy, role
+from tests.endpoints import Hosting
 from tests.training_jobs import BUCKET, Gate, Jobs
 
 TRUST = {"Service": "sagemaker.amazonaws.com"}
@@ -139,3 +140,22 @@ def test_nothing_that_runs_has_the_administrators_key(aws, jobs, tmp_path):
     gate.open()
     jobs.end(name)
     client.delete_function(FunctionName=function)
+
+
+def test_no_process_of_an_endpoint_has_the_administrators_key(aws):
+    hosting = Hosting(aws)
+    name = hosting.in_service(hosting.deploy())
+    pid = int(hosting.ask(name, "pid"))
+    serving = psutil.Process(pid)
+    server = int(json.loads(aws.cli("status").stdout)["pid"])
+    # The model's process, its children, and whatever stands between it and the server.
+    between = [one for one in serving.parents() if any(parent.pid == server for parent in one.parents())]
+    for process in [serving, *serving.children(recursive=True), *between]:
+        assert _environment(process), process
+        for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            assert aws.environment[variable] not in _environment(process), process.cmdline()
+    seen = json.loads(hosting.ask(name, "environment"))
+    assert seen["AWS_CONTAINER_CREDENTIALS_FULL_URI"]
+    assert "AWS_SECRET_ACCESS_KEY" not in seen
+    assert b":assumed-role/hosting-tests/" in hosting.ask(name, "who")
+    hosting.delete(name)
