@@ -25,7 +25,7 @@ from .tags import Tags
 Environ = dict[str, Any]
 # The policy of a resource, by its ARN: who else may do what with it.
 ResourcePolicies = Callable[[str], Iterable[Document]]
-OURS = frozenset({"sagemaker", "lambda"})
+OURS = frozenset({"sagemaker", "lambda", "ec2"})
 TAGS_OF_RESOURCES = ("aws:resourcetag/", "ec2:resourcetag/", "sagemaker:resourcetag/")
 TRUSTED_BY_ROLE = frozenset({"sts:AssumeRole", "sts:TagSession"})
 
@@ -35,7 +35,8 @@ class Authorization:
 
     def __init__(self, records: Records, tags: Tags, account: str, last_accessed: LastAccessed) -> None:
         self.identities = Identities(records)
-        self._tags, self._account, self._last_accessed = tags, account, last_accessed
+        self.identities = Identities(records)
+        self._records, self._tags, self._account, self._last_accessed = records, tags, account, last_accessed
         self._resource_policies: dict[str, ResourcePolicies] = {}
 
     def add_resource_policies(self, service: str, find: ResourcePolicies) -> None:
@@ -144,7 +145,7 @@ class Authorization:
         return find(resource) if find else ()
 
     def _knows_tags(self, resource: str) -> bool:
-        """Whether a resource's tags are ours to read: moto has those of buckets, log groups and its other records."""
+        """Whether a resource's tags are read here: those of buckets, log groups and moto's other records are not."""
         if resource == "*":
             return True
         if resource.count(":") < 5:
@@ -152,12 +153,18 @@ class Authorization:
         _, _, service, region, _ = resource.split(":", 4)
         return service in OURS or bool(region and self._tags.of(resource))
 
+    def _ec2_tags(self, resource: str) -> dict[str, str]:
+        """moto keeps the tags of EC2's resources by their ids, whatever kind they are."""
+        region, identifier = resource.split(":")[3], resource.rpartition("/")[2]
+        with self._records.lock("ec2"):
+            return dict(self._records.backend("ec2", region).tags.get(identifier, {}))
+
     def _of_resource(self, resource: str) -> dict[str, str]:
         """``aws:ResourceTag/…`` of the resources whose tags are ours."""
         if resource.count(":") < 5 or not resource.split(":")[3]:
             return {}
         prefix = {"ec2": "ec2", "sagemaker": "sagemaker"}.get(resource.split(":")[2])
-        found = self._tags.of(resource)
+        found = self._ec2_tags(resource) if prefix == "ec2" else self._tags.of(resource)
         keys = {f"aws:ResourceTag/{key}": value for key, value in found.items()}
         return keys | ({f"{prefix}:ResourceTag/{key}": value for key, value in found.items()} if prefix else {})
 
