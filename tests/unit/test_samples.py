@@ -115,7 +115,10 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.skipif(os.name != "posix", reason="looks at processes as Linux and macOS show them")
 def test_an_interrupt_ends_the_workers_and_leaves_nothing(tmp_path: Path) -> None:
-    script = f"from helpers.samples import draw_sample_set; draw_sample_set({str(tmp_path / 'set')!r}, train=400)"
+    # What is started in the background of a shell ignores SIGINT, and so do its children, unless they say otherwise.
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    drawn = f"from helpers.samples import draw_sample_set; draw_sample_set({str(tmp_path / 'set')!r}, train=400)"
+    script = f"{heard}; {drawn}"
     drawing = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parents[2])
     while not list(tmp_path.glob("set/.dogImages*/*/*/*.jpg")):
         assert drawing.poll() is None
