@@ -33,7 +33,7 @@ class Run:
         return cls(
             name,
             str(summary["instance_type"]),
-            int(summary.get("instance_count", 1)),
+            int(summary["instance_count"]),
             float(summary["wall_seconds"]),
             float(summary["training_seconds"]),
             float(summary["billable_seconds"]),

@@ -357,6 +357,7 @@ def summary(cloud: Cloud, instance: str) -> dict[str, Any]:
         "status": told["status"] if told else None,
         "exit_code": told["exit_code"] if told else None,
         "instance_type": found["InstanceType"],
+        "instance_count": 1,
         "spot": found.get("InstanceLifecycle") == "spot",
         "wall_seconds": seconds,
         "training_seconds": told["finished"] - told["started"] if told else 0,
