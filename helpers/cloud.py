@@ -154,6 +154,25 @@ def available_memory() -> float:
         return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 
+def tagged(cloud: Cloud) -> list[tuple[str, str]]:
+    """Kind and name of all that carries the project's tags, as ``("sagemaker:endpoint", "dog-breeds")``.
+
+    AWS answers from an index that remembers deleted resources for a while.
+    """
+    pages = cloud.client("resourcegroupstaggingapi").get_paginator("get_resources")
+    wanted = [{"Key": key, "Values": [value]} for key, value in cloud.settings.tags.items()]
+    arns = [one["ResourceARN"] for page in pages.paginate(TagFilters=wanted) for one in page["ResourceTagMappingList"]]
+    return [_kind_and_name(arn) for arn in arns]
+
+
+def _kind_and_name(arn: str) -> tuple[str, str]:
+    service, resource = arn.split(":")[2], arn.split(":", 5)[5]
+    if service == "s3":
+        return "s3:bucket", resource
+    kind, _, name = resource.replace(":", "/", 1).partition("/")
+    return f"{service}:{kind}", name
+
+
 def embedded_state() -> Path:
     """Where the embedded AWS keeps its state."""
     return Path(os.environ.get("LOCALAWS_STATE", ROOT / ".localaws")).resolve()

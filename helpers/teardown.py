@@ -20,7 +20,7 @@ from typing import Any
 from botocore.exceptions import ClientError, WaiterError
 
 from .budgets import budget_name
-from .cloud import Cloud, CloudError, connect
+from .cloud import Cloud, CloudError, connect, tagged
 from .notebook_instance import name_of as notebook_name
 from .settings import Settings, SettingsError
 
@@ -121,20 +121,9 @@ Names = Iterator[tuple[str, str]]
 
 
 def _tagged(cloud: Cloud) -> list[tuple[str, str]]:
-    pages = cloud.client("resourcegroupstaggingapi").get_paginator("get_resources")
-    wanted = [{"Key": "project", "Values": [cloud.settings.project]}]
-    arns = [one["ResourceARN"] for page in pages.paginate(TagFilters=wanted) for one in page["ResourceTagMappingList"]]
-    # AWS answers from an index that remembers deleted resources for a while; EC2's are looked for below, by state.
-    named = [found for found in map(_kind_and_name, arns) if not found[0].startswith("ec2:")]
+    # The index remembers for a while what has been deleted; EC2's resources are looked for below, by state.
+    named = [found for found in tagged(cloud) if not found[0].startswith("ec2:")]
     return [(kind, name) for kind, name in named if kind not in KINDS or _exists(cloud, kind, name)]
-
-
-def _kind_and_name(arn: str) -> tuple[str, str]:
-    service, resource = arn.split(":")[2], arn.split(":", 5)[5]
-    if service == "s3":
-        return "s3:bucket", resource
-    kind, _, name = resource.replace(":", "/", 1).partition("/")
-    return f"{service}:{kind}", name
 
 
 def _scaled(cloud: Cloud) -> Names:

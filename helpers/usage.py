@@ -6,16 +6,14 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import ClientError
 
 from . import compute
+from .cloud import Cloud, tagged
 from .functions import parse_report
 from .prices import EC2, LAMBDA, S3, SAGEMAKER, SPOT
-
-if TYPE_CHECKING:
-    from .cloud import Cloud
 
 MONTH_DAYS = 30
 MONTH_SECONDS = MONTH_DAYS * 86_400
@@ -77,15 +75,8 @@ def _tagged(cloud: Cloud) -> dict[str, list[str]]:
     names: dict[str, list[str]] = {
         kind: [] for kind in ("training-job", "endpoint", "notebook-instance", "function", "bucket")
     }
-    pages = cloud.client("resourcegroupstaggingapi").get_paginator("get_resources")
-    for page in pages.paginate(TagFilters=[{"Key": "project", "Values": [cloud.settings.project]}]):
-        for one in page["ResourceTagMappingList"]:
-            service, resource = one["ResourceARN"].split(":")[2], one["ResourceARN"].split(":", 5)[5]
-            kind, _, name = resource.replace(":", "/", 1).partition("/")
-            if service == "s3":
-                kind, name = "bucket", resource
-            if kind in names:
-                names[kind].append(name)
+    for kind, name in tagged(cloud):
+        names.setdefault(kind.partition(":")[2], []).append(name)
     return names
 
 
