@@ -107,9 +107,10 @@ def ensure_role(cloud: Cloud, name: str, service: str, permissions: list[Permiss
     if service in NAME_THEIR_SOURCE:
         statement["Condition"] = {"StringEquals": {"aws:SourceAccount": cloud.account}}
     trust = _policy([statement])
-    tags = [{"Key": key, "Value": value} for key, value in cloud.settings.tags.items()]
     try:
-        iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust, Tags=tags, Description="See notebook 01_setup.")
+        iam.create_role(
+            RoleName=name, AssumeRolePolicyDocument=trust, Tags=cloud.tags, Description="See notebook 01_setup."
+        )
         iam.get_waiter("role_exists").wait(RoleName=name)
     except iam.exceptions.EntityAlreadyExistsException:
         iam.update_assume_role_policy(RoleName=name, PolicyDocument=trust)

@@ -34,9 +34,8 @@ def ensure_budget(cloud: Cloud, usd: float, email: str = "") -> dict[str, Any]:
         "TimeUnit": "MONTHLY",
         "BudgetLimit": {"Amount": f"{usd:.2f}", "Unit": "USD"},
     }
-    tags = [{"Key": key, "Value": value} for key, value in cloud.settings.tags.items()]
     try:
-        budgets.create_budget(AccountId=cloud.account, Budget=budget, ResourceTags=tags)
+        budgets.create_budget(AccountId=cloud.account, Budget=budget, ResourceTags=cloud.tags)
     except budgets.exceptions.DuplicateRecordException:
         budgets.update_budget(AccountId=cloud.account, NewBudget=budget)
     for kind, percent in ALERTS if email else ():

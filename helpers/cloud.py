@@ -63,6 +63,11 @@ class Cloud:
         """Which cloud this is, for a heading."""
         return "AWS" if self.settings.target == "aws" else "the embedded AWS"
 
+    @property
+    def tags(self) -> list[dict[str, str]]:
+        """What everything that the series creates is tagged with, as most services want to be told."""
+        return [{"Key": key, "Value": value} for key, value in self.settings.tags.items()]
+
     def s3_uri(self, *parts: str) -> str:
         """An address in the project's bucket."""
         return "/".join([f"s3://{self.bucket}", *parts])
@@ -122,8 +127,7 @@ def ensure_bucket(cloud: Cloud) -> str:
         return cloud.bucket
     private = ["BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"]
     s3.put_public_access_block(Bucket=cloud.bucket, PublicAccessBlockConfiguration=dict.fromkeys(private, True))
-    tags = [{"Key": key, "Value": value} for key, value in cloud.settings.tags.items()]
-    s3.put_bucket_tagging(Bucket=cloud.bucket, Tagging={"TagSet": tags})
+    s3.put_bucket_tagging(Bucket=cloud.bucket, Tagging={"TagSet": cloud.tags})
     return cloud.bucket
 
 

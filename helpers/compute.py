@@ -454,5 +454,4 @@ def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
 
 
 def _tags(cloud: Cloud) -> list[dict[str, str]]:
-    name = {"Name": name_of(cloud)}
-    return [{"Key": key, "Value": value} for key, value in {**cloud.settings.tags, **name}.items()]
+    return [*cloud.tags, {"Key": "Name", "Value": name_of(cloud)}]

@@ -145,7 +145,7 @@ def ensure_notebook_instance(
             NotebookInstanceName=name,
             PlatformIdentifier=PLATFORM,
             DirectInternetAccess="Enabled",
-            Tags=_tags(cloud),
+            Tags=cloud.tags,
             **wanted,
         )
     elif status in ("Stopped", "Stopping", "Failed"):
@@ -208,7 +208,7 @@ def _ensure_lifecycle(cloud: Cloud, rendered: dict[str, str]) -> None:
         if "does not exist" not in error.response["Error"]["Message"]:
             raise
         sagemaker.create_notebook_instance_lifecycle_config(
-            NotebookInstanceLifecycleConfigName=name, Tags=_tags(cloud), **hooks
+            NotebookInstanceLifecycleConfigName=name, Tags=cloud.tags, **hooks
         )
 
 
@@ -243,10 +243,6 @@ def _wait(cloud: Cloud, name: str, until: str) -> None:
     except WaiterError as error:
         reason = (error.last_response or {}).get("FailureReason") or str(error)
         raise NotebookInstanceFailed(f"notebook instance {name}: {reason}") from error
-
-
-def _tags(cloud: Cloud) -> list[dict[str, str]]:
-    return [{"Key": key, "Value": value} for key, value in cloud.settings.tags.items()]
 
 
 def _encoded(script: str) -> str:

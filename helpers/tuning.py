@@ -117,7 +117,7 @@ def start_tuning(
             max_parallel_jobs=max_parallel,
             early_stopping_type="Auto" if early_stopping else "Off",
             random_seed=seed,
-            tags=[{"Key": key, "Value": value} for key, value in cloud.settings.tags.items()],
+            tags=cloud.tags,
         )
         tuner.tune(make_inputs(channels), job_name=name, wait=False)
     return name
