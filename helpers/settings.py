@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
+import functools
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, ValidationError, field_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -15,11 +18,15 @@ ROOT = Path(__file__).resolve().parents[1]
 class SettingsError(ValueError):
     """A setting has a value that cannot be; the message says which, why, and what can."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows: the sentence. Where in the helpers it was found out helps nobody to correct it."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class Settings(BaseSettings):
     """Everything the notebooks let a reader choose. In the environment: ``DOGS_PROJECT``, ``DOGS_TARGET`` and so on."""
 
-    model_config = SettingsConfigDict(env_prefix="DOGS_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="DOGS_", frozen=True, extra="forbid", allow_inf_nan=False)
 
     project: str = Field("dog-breeds", description="Prefix of every name, and value of the tag 'project'.")
     target: Literal["local", "aws"] = Field("local", description="The embedded AWS, or AWS itself.")
@@ -35,10 +42,22 @@ class Settings(BaseSettings):
     )
     tuning_trials: int = Field(4, ge=1, le=100, description="Trials of the search for hyperparameters.")
     budget_usd: PositiveFloat = Field(5.0, description="What a run of the series may cost.")
+    email: str = Field("", description="Who is told when the account nears the budget; empty: nobody.")
+    notebook: bool = Field(True, description="Whether to have a notebook instance.")
+    compared: PositiveInt = Field(60, description="Test photos for which function and model must answer the same.")
+    pace: PositiveFloat = Field(1.0, description="How many times longer the endpoint's load lasts; 20 suits AWS.")
 
-    training_instance_type: str = "ml.c5.2xlarge"
-    spot_instance_count: int = Field(2, ge=2, le=8)
-    endpoint_instance_type: str = "ml.c5.xlarge"
+    training_instance_type: str = Field("ml.c5.2xlarge", description="What training jobs run on.")
+    spot_instance_count: int = Field(2, ge=2, le=8, description="Instances of the spot training job.")
+    endpoint_instance_type: str = Field("ml.c5.xlarge", description="What the endpoint runs on.")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        # YAML's yes and Python's True would count as 1.
+        if isinstance(value, bool) and info.field_name != "notebook":
+            raise ValueError(f"{value} is neither a number nor a text")
+        return value
 
     @field_validator("project")
     @classmethod
@@ -53,6 +72,15 @@ class Settings(BaseSettings):
     def _region(cls, value: str) -> str:
         if not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d", value):
             raise ValueError("an AWS region looks like us-east-1")
+        if value not in _regions():
+            raise ValueError(f"boto3 knows no such region with SageMaker{_nearest(value, _regions())}")
+        return value
+
+    @field_validator("email")
+    @classmethod
+    def _email(cls, value: str) -> str:
+        if value and not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", value):
+            raise ValueError("an address looks like name@example.com")
         return value
 
     @field_validator("data")
@@ -76,8 +104,7 @@ class Settings(BaseSettings):
         try:
             return cls(**given)
         except ValidationError as error:
-            told = [f"{'.'.join(map(str, one['loc']))} = {one['input']!r}: {one['msg']}" for one in error.errors()]
-            raise SettingsError("; ".join(told)) from None
+            raise SettingsError("; ".join(_told(one, cls.model_fields) for one in error.errors())) from None
 
     @property
     def tags(self) -> dict[str, str]:
@@ -151,3 +178,26 @@ class Settings(BaseSettings):
 
 def _resolve(value: str) -> Path:
     return (ROOT / Path(value).expanduser()).resolve()
+
+
+@functools.cache
+def _regions() -> frozenset[str]:
+    import boto3
+
+    session = boto3.Session()
+    partitions = session.get_available_partitions()
+    return frozenset(region for one in partitions for region in session.get_available_regions("sagemaker", one))
+
+
+def _told(error: Mapping[str, Any], known: Iterable[str]) -> str:
+    """One refused value in words: which, and why."""
+    name = ".".join(map(str, error["loc"]))
+    if error["type"] == "extra_forbidden":
+        return f"there is no setting {name!r}{_nearest(name, known)}"
+    why = error["msg"].removeprefix("Value error, ")
+    return f"{name} = {error['input']!r} cannot be: {why[0].lower()}{why[1:]}"
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    nearest = difflib.get_close_matches(name, list(known), 1)
+    return f"; did you mean {nearest[0]!r}?" if nearest else ""

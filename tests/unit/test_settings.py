@@ -29,7 +29,19 @@ def test_parameters_win_over_the_environment_and_none_leaves_it_be(monkeypatch):
         ("epochs", "many", "valid integer"),
         ("budget_usd", -1, "greater than 0"),
         ("spot_instance_count", 1, "greater than or equal to 2"),
-        ("colour", "brown", "not permitted"),
+        ("budget_usd", 0, "greater than 0"),
+        ("budget_usd", float("inf"), "finite"),
+        ("tuning_trials", 1000, "less than or equal to 100"),
+        ("epochs", True, "neither a number nor a text"),
+        ("project", 3, "valid string"),
+        ("region", "us-east-11", "looks like us-east-1"),
+        ("region", "us-east-3", "did you mean 'us-east-"),
+        ("email", "me", "name@example.com"),
+        ("notebook", "perhaps", "valid boolean"),
+        ("pace", 0, "greater than 0"),
+        ("compared", 0, "greater than 0"),
+        ("colour", "brown", "there is no setting 'colour'"),
+        ("projct", "dogs", "did you mean 'project'?"),
     ],
 )
 def test_bad_values_are_refused_with_a_sentence(name, value, says):
@@ -37,6 +49,31 @@ def test_bad_values_are_refused_with_a_sentence(name, value, says):
         Settings.of(**{name: value})
     assert name in str(raised.value)
     assert says in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_notebook_shows_the_sentence_and_no_more():
+    with pytest.raises(SettingsError) as raised:
+        Settings.of(epochs=-1)
+    assert raised.value._render_traceback_() == [
+        "SettingsError: epochs = -1 cannot be: input should be greater than or equal to 0"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("region", "eu-central-1", "eu-central-1"),
+        ("region", "cn-north-1", "cn-north-1"),
+        ("epochs", "3", 3),
+        ("budget_usd", "2.5", 2.5),
+        ("notebook", "False", False),
+        ("email", "me@example.com", "me@example.com"),
+        ("pace", 20, 20.0),
+    ],
+)
+def test_what_papermill_gives_as_text_is_converted(name, text, value):
+    assert getattr(Settings.of(**{name: text}), name) == value
 
 
 @pytest.mark.parametrize(
