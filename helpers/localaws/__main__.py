@@ -37,6 +37,7 @@ SageMaker:
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit code is 0, 1 (failed) or 3 (``status``, ``env``: not running)."""
     options = _parser().parse_args(arguments)
+    os.environ.update(past_proxies())
     folder: Path = options.state.resolve()
     command: int = options.run(folder, options)
     return command
@@ -139,7 +140,15 @@ def environment(folder: Path, url: str) -> dict[str, str]:
         "AWS_PAGER": "",
         "SAGEMAKER_VALIDATE_ROLE": "false",
         "SAGEMAKER_USER_CONFIG_OVERRIDE": str(settings),
+        **past_proxies(),
     }
+
+
+def past_proxies() -> dict[str, str]:
+    """The variables by which clients reach loopback also where HTTP_PROXY is set: a proxy's loopback is not ours."""
+    given = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    hosts = dict.fromkeys([*filter(None, given.split(",")), "127.0.0.1", "localhost"])
+    return dict.fromkeys(("NO_PROXY", "no_proxy"), ",".join(hosts))
 
 
 def _serve_here(folder: Path, options: argparse.Namespace) -> int:

@@ -135,3 +135,16 @@ def test_env_is_what_a_shell_evaluates(aws: LocalAws):
     as_json = json.loads(aws.cli("env", "--json").stdout)
     assert as_json.items() <= variables.items()
     assert MARK not in variables
+
+
+def test_a_proxy_is_not_asked_for_what_is_on_loopback(fresh_aws, monkeypatch):
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # bound, but nobody listens: whoever asks this proxy is refused
+        for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{nobody.getsockname()[1]}")
+        monkeypatch.setenv("no_proxy", "internal.example.com")
+        running = fresh_aws()
+        for name in ("NO_PROXY", "no_proxy"):
+            assert running.environment[name] == "internal.example.com,127.0.0.1,localhost"
+            monkeypatch.setenv(name, running.environment[name])
+        assert running.client("s3").list_buckets()["Buckets"] == []
