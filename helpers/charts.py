@@ -136,6 +136,51 @@ def learning_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
     return figure
 
 
+def seen_and_unseen(runs: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Accuracies of each run as paired bars: ``{"run": {"as reported": 0.9, "on photos it never saw": 0.5}}``."""
+    kinds = list(dict.fromkeys(kind for scores in runs.values() for kind in scores))
+    with plt.rc_context(STYLE):
+        figure, axes = new_figure(1.1 + 0.6 * len(runs))
+        ax, height = axes[0, 0], 0.8 / len(kinds)
+        for row, scores in enumerate(runs.values()):
+            for place, kind in enumerate(kinds):
+                at = -row + 0.4 - height * (place + 0.5)
+                ax.barh(at, scores[kind], height=0.92 * height, color=SERIES[place], label=None if row else kind)
+                told = f"{scores[kind]:.0%}"
+                ax.annotate(told, (scores[kind], at), (4, 0), textcoords="offset points", va="center", size=8)
+        ax.set_yticks([-row for row in range(len(runs))], [textwrap.fill(name, 24) for name in runs])
+        ax.set(xlim=(0, 1.05), xlabel="accuracy (top-1)")
+        ax.tick_params(axis="y", length=0)
+        ax.grid(axis="x")
+        ax.set_axisbelow(True)
+        ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(kinds), borderaxespad=0.2)
+    return figure
+
+
+def best_by_luck(scores: Sequence[float], new: float, chance: float) -> Figure:
+    """How often which score came up among models that only guess; the best of them, and what it scores elsewhere."""
+    with plt.rc_context(STYLE):
+        figure, axes = new_figure(2.3)
+        ax, best = axes[0, 0], max(scores)
+        values, counts = np.unique(scores, return_counts=True)
+        ax.bar(values, counts, width=0.8 * min(np.diff(values), default=0.01), color=SKY)
+        ax.axvline(chance, color=GREY, ls="--", lw=1)
+        high = counts.max()
+        marks = ((best, VERMILION, "chosen: its test score", 0.75), (new, GREEN, "the same model, new photos", 1.0))
+        for score, colour, words, level in marks:
+            ax.plot([score], [level * high], "v", color=colour, ms=8)
+            side = "right" if score > (min(scores) + best) / 2 and score != best else "left"
+            shift = (8 if side == "left" else -8, 0)
+            told = f"{words}, {score:.0%}"
+            ax.annotate(told, (score, level * high), shift, textcoords="offset points", ha=side, va="center", size=8)
+        ax.set(xlabel="accuracy on the test photos (dashed: chance)", title=f"{len(scores)} models that only guess")
+        ax.set(ylabel="models", xlim=(0, 1.5 * best), ylim=(0, 1.15 * high))
+        ax.xaxis.set_major_formatter(lambda x, _: f"{x:.0%}")
+        ax.grid(axis="y")
+        ax.set_axisbelow(True)
+    return figure
+
+
 def confusion_matrix(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> Figure:
     """Which breed (row) is taken for which (column): shares of a row; exact counts where there is room for them."""
     counts, names = np.asarray(matrix), [breed_name(one) for one in classes]

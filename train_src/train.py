@@ -224,10 +224,11 @@ def identity_of(settings: Settings, train: Split, weights: Path | None) -> dict[
 
 
 def amounts(settings: Settings, splits: dict[str, Split], trainer: Trainer) -> dict[str, Any]:
-    """How much of what the run was about: photos, steps, checkpoints; and where it was interrupted."""
+    """What the run was about, and how much of it: photos, steps, checkpoints; and where it was interrupted."""
     progress = trainer.progress
     return {
         "photos": {name: len(split) for name, split in splits.items()},
+        "digests": {name: split.digest() for name, split in splits.items()},
         "batch_size": settings.batch_size,
         "steps_per_epoch": trainer.steps,
         "step_loss": progress.curve,
