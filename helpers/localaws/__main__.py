@@ -1,4 +1,7 @@
-"""``python -m helpers.localaws up | down | status | reset | env``: the embedded AWS from the command line."""
+"""``python -m helpers.localaws up | down | status | reset | env``: the embedded AWS from the command line.
+
+``requests FILE`` shows what was recorded of callers' requests, ``operations`` what the embedded AWS answers.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from typing import Any
 
 import psutil
 
-from . import server
+from . import request_table, server
 from .cloud import identity
 from .engines import spot
 from .engines.processes import MARK, end_marked, marked
@@ -51,6 +54,12 @@ def up(folder: Path, options: argparse.Namespace) -> int:
         # Read at the start of each job: it counts for a running server, and stays.
         (folder / spot.FILE).write_text(options.spot_interruptions)
     found = server.running(folder)
+    if options.record:
+        from .recording import SETTING
+
+        if found:
+            print("already running, and recording only what it was started to; 'down' first", file=sys.stderr)
+        os.environ[SETTING] = str(options.record.resolve())
     if found is None and options.foreground:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
         return _serve_here(folder, options)
@@ -122,6 +131,24 @@ def env(folder: Path, options: argparse.Namespace) -> int:
         return 0
     for name, value in variables.items():
         print(f"export {name}={shlex.quote(value)}")
+    return 0
+
+
+def requests(_: Path, options: argparse.Namespace) -> int:
+    """Print, as a table, what callers have asked of AWS: the requests in a file that ``up --record`` wrote."""
+    try:
+        print(request_table.table(request_table.read(options.file)))
+    except (OSError, ValueError) as error:
+        print(f"{options.file} cannot be read as a recording: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def operations(_: Path, options: argparse.Namespace) -> int:
+    """Print what the embedded AWS answers, service by service: what it executes, and what it keeps as records."""
+    from . import operation_list
+
+    print(operation_list.markdown() if options.markdown else operation_list.text(), end="")
     return 0
 
 
@@ -237,14 +264,18 @@ def _interruptions(text: str) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m helpers.localaws", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="up|down|status|reset|env")
+    commands = parser.add_subparsers(required=True, metavar="up|down|status|reset|env|requests|operations")
     default = Path(os.environ.get("LOCALAWS_STATE", ".localaws"))
-    for function in (up, down, status, reset, env):
+    for function in (up, down, status, reset, env, requests, operations):
         command = commands.add_parser(function.__name__, help=(function.__doc__ or "").split("\n")[0])
         command.add_argument(
             "--state", type=Path, default=default, help="folder that holds all state (default: %(default)s)"
         )
         command.set_defaults(run=function)
+        if function is requests:
+            command.add_argument("file", type=Path, help="a file that 'up --record FILE' wrote")
+        if function is operations:
+            command.add_argument("--markdown", action="store_true", help="as the page docs/operations.md")
         if function is env:
             command.add_argument("--json", action="store_true", help="as a JSON object")
         if function is up:
@@ -260,6 +291,12 @@ def _parser() -> argparse.ArgumentParser:
                 type=_interruptions,
                 metavar="N|none|random",
                 help="how often each managed-spot training job is interrupted (default: the last setting, or 1)",
+            )
+            command.add_argument(
+                "--record",
+                type=Path,
+                metavar="FILE",
+                help="append every request to this file, a JSON line each (default: $LOCALAWS_RECORD, or nowhere)",
             )
             command.add_argument("--foreground", action="store_true", help="serve in this process, log on stderr")
     return parser

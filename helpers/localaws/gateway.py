@@ -16,6 +16,7 @@ from . import given_policies, origins, protocol, records
 from .errors import AwsError, NotImplementedHere
 from .identities import Caller
 from .protocol import Call, Response
+from .recording import Recorder
 from .validation import validate
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Gateway:
 
     def __init__(self, cloud: Cloud) -> None:
         self.cloud = cloud
+        self._recorder = Recorder.of_environment()
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """One WSGI request."""
@@ -83,20 +85,23 @@ class Gateway:
         stranger = origins.refusal(environ)
         if stranger:
             return stranger
-        call, request_id = None, str(uuid.uuid4())
+        call, caller, request_id = None, None, str(uuid.uuid4())
         try:
             if environ["PATH_INFO"].startswith("/_localaws/"):
                 return self.cloud.answer_internal(environ)
             body = _read(environ)
             call = protocol.match(environ, body)
             caller = self.cloud.authorization.authenticate(call, environ, body)
-            return self._answer(call, caller, environ, request_id)
+            response = self._answer(call, caller, environ, request_id)
         except AwsError as error:
-            return protocol.render_error(call, error, request_id)
+            response = protocol.render_error(call, error, request_id)
         except Exception as error:
             log.exception("%s failed", f"{call.service}:{call.operation}" if call else _shown(environ["PATH_INFO"]))
             failure = AwsError("InternalFailure", f"{type(error).__name__}: {error}", 500)
-            return protocol.render_error(call, failure, request_id)
+            response = protocol.render_error(call, failure, request_id)
+        if self._recorder and not environ["PATH_INFO"].startswith("/_localaws/"):
+            self._recorder.note(call, caller, environ, response)
+        return response
 
     def _answer(self, call: Call, caller: Caller, environ: dict[str, Any], request_id: str) -> Response:
         ours = OPERATIONS.get((call.service, call.operation))

@@ -180,10 +180,11 @@ def _operation(model: ServiceModel, wire: WireRequest, environ: dict[str, Any]) 
 # ---- input ----
 
 
-def parse(call: Call) -> dict[str, Any]:
+def parse(call: Call, whole: bool = False) -> dict[str, Any]:
     """The operation's input by its model's member names, as JSON has them (blobs and times still text).
 
-    Call :func:`decode` after validating, for ``bytes`` and ``datetime``. Raises ``SerializationException``.
+    Of S3's input the XML in the body is read only if the ``whole`` is asked for. Call :func:`decode` after validating,
+    for ``bytes`` and ``datetime``. Raises ``SerializationException``.
     """
     if call.model.input_shape is None:
         return {}
@@ -192,9 +193,15 @@ def parse(call: Call) -> dict[str, Any]:
         return params
     if call.protocol == "rest-json":
         return _parse_rest(call)
-    if call.protocol == "rest-xml" and call.operation not in XML_INPUT:
+    if call.protocol == "rest-xml" and call.operation not in XML_INPUT and not (whole and _has_xml(call)):
         return _parse_addressed(call)
     return _parse_with_moto(call)
+
+
+def _has_xml(call: Call) -> bool:
+    shape = call.model.input_shape
+    payload = shape.serialization.get("payload") if shape is not None else None
+    return bool(payload and call.body and shape.members[payload].type_name == "structure")
 
 
 def _parse_addressed(call: Call) -> dict[str, Any]:

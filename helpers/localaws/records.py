@@ -59,7 +59,25 @@ EXCEPT: dict[str, frozenset[str]] = {
     # moto answers these with credentials that open nothing, and a trust it does not look at.
     "sts": frozenset("GetSessionToken GetFederationToken AssumeRoleWithSAML AssumeRoleWithWebIdentity".split()),
     "logs": frozenset({"StartQuery", "GetQueryResults", "StopQuery", "StartLiveTail", "CreateExportTask"}),
-    "s3": frozenset({"SelectObjectContent", "GetBucketPolicyStatus"}),
+    "s3": frozenset(
+        # moto overlooks the part of the address that it does not know: it would delete the *bucket* for an analytics
+        # configuration of it, the object for an annotation, and list objects for the others.
+        "SelectObjectContent GetBucketPolicyStatus CreateSession RenameObject WriteGetObjectResponse "
+        "UpdateObjectEncryption GetObjectTorrent GetObjectRetention ListDirectoryBuckets "
+        "GetBucketRequestPayment PutBucketRequestPayment GetBucketAbac PutBucketAbac "
+        "DeleteBucketInventoryConfiguration GetObjectAnnotation PutObjectAnnotation DeleteObjectAnnotation "
+        "ListObjectAnnotations "
+        "CreateBucketMetadataConfiguration GetBucketMetadataConfiguration DeleteBucketMetadataConfiguration "
+        "CreateBucketMetadataTableConfiguration GetBucketMetadataTableConfiguration "
+        "DeleteBucketMetadataTableConfiguration UpdateBucketMetadataAnnotationTableConfiguration "
+        "UpdateBucketMetadataInventoryTableConfiguration UpdateBucketMetadataJournalTableConfiguration "
+        "GetBucketAnalyticsConfiguration PutBucketAnalyticsConfiguration "
+        "DeleteBucketAnalyticsConfiguration ListBucketAnalyticsConfigurations "
+        "GetBucketMetricsConfiguration PutBucketMetricsConfiguration "
+        "DeleteBucketMetricsConfiguration ListBucketMetricsConfigurations "
+        "GetBucketIntelligentTieringConfiguration PutBucketIntelligentTieringConfiguration "
+        "DeleteBucketIntelligentTieringConfiguration ListBucketIntelligentTieringConfigurations".split()
+    ),
 }
 GLOBAL = frozenset({"s3", "iam", "sts"})
 GROWING = frozenset({"logs"})
