@@ -30,6 +30,8 @@ from .settings import ROOT, Settings, SettingsError
 from .show import SUMMARY
 
 NOTEBOOKS = ROOT / "notebooks"
+# Of a cell's metadata: its tags, and why its outputs may differ from run to run.
+KEPT = ("tags", "lax")
 # Kernels are spoken to through sockets in the file system: no port, and nothing for anyone else to listen to.
 KERNELS = Config({"KernelManager": {"transport": "ipc"}})
 
@@ -121,8 +123,7 @@ def clean(document: Any) -> Any:
     document.cells = [cell for cell in document.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
     executed = 0
     for number, cell in enumerate(document.cells, 1):
-        kept = cell.metadata.get("tags", [])
-        cell.metadata = nbformat.from_dict({"tags": kept} if kept else {})
+        cell.metadata = nbformat.from_dict({name: cell.metadata[name] for name in KEPT if cell.metadata.get(name)})
         cell.id = f"cell-{number:02d}"
         if cell.cell_type == "code":
             executed += 1
