@@ -187,7 +187,8 @@ def would_allow(
 ) -> list[dict[str, str]]:
     """Ask IAM's simulator what policies would allow: a row for each question, a column for each policy by its name.
 
-    A policy is a list of permissions, or the ARN of a managed policy. Roles are passed to SageMaker.
+    ``of`` is the resource without account and region. A policy is a list of permissions, or a managed policy's ARN.
+    Roles are passed to SageMaker.
     https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulateCustomPolicy.html
     """
     iam, rows = cloud.client("iam"), []
@@ -198,7 +199,7 @@ def would_allow(
         "ContextKeyValues": ["sagemaker.amazonaws.com"],
     }
     for action, resource in questions:
-        row = {"action": action, "on": resource}
+        row = {"action": action, "on": resource, "of": resource.rpartition(":")[2]}
         for name, text in texts.items():
             answer = iam.simulate_custom_policy(
                 PolicyInputList=[text], ActionNames=[action], ResourceArns=[resource], ContextEntries=[passed]

@@ -19,10 +19,12 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from PIL import Image
 
 from helpers.comparison import Run
+from helpers.concurrency import Busy
 from helpers.costs import Choice
 from helpers.data import BreedCount, Summary
+from helpers.luck import Chosen
 from helpers.metrics import Use
-from helpers.tuning import objective_as_the_original
+from helpers.tuning import ranked_as_the_original
 
 # Okabe and Ito's colours, told apart by the colour-blind too, in the order to use them.
 BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, YELLOW, GREY = (
@@ -313,18 +315,15 @@ def trials(
     Left: the objective against the learning rate, a colour and a marker for each batch size, the best trial ringed.
     Right: the same trials ranked by what the original project minimised, with the one it would have chosen on top.
     """
-    ended = [dict(row, number=number) for number, row in enumerate(rows, 1) if row["objective"] is not None]
-    if not ended:
+    ranked = ranked_as_the_original(rows, photos, batch)
+    if not ranked:
         raise ValueError("no trial has a value of the objective")
-    for row in ended:
-        row["original"] = objective_as_the_original(row["objective"] * photos, photos, row[batch])
-    best = min(ended, key=lambda row: row["objective"])
-    ranked = sorted(ended, key=lambda row: (row["original"], row["number"]))
-    sizes = sorted({row[batch] for row in ended})
+    best = min(ranked, key=lambda row: (row["objective"], row["number"]))
+    sizes = sorted({row[batch] for row in ranked})
     looks = dict(zip(sizes, zip(itertools.cycle(SERIES), itertools.cycle("osD^vP"), strict=False), strict=False))
     with plt.rc_context(STYLE):
         figure, (panels,) = new_figure(max(3.2, 1.3 + 0.23 * len(ranked)), 1, 2, width_ratios=[1.1, 1])
-        _draw_objective(panels[0], ended, looks, (rate, batch, objective), (best, ranked[0]))
+        _draw_objective(panels[0], ranked, looks, (rate, batch, objective), (best, ranked[0]))
         _draw_original(panels[1], ranked, looks, batch, best)
     return figure
 
@@ -383,6 +382,49 @@ def _draw_original(
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="x")
     ax.set_axisbelow(True)
+
+
+def luck(chosen: Chosen) -> Figure:
+    """How many of the guessers were right how often on the test photos; the one chosen for it, there and on others."""
+    counts = np.rint(chosen.top1 * chosen.photos).astype(int)
+    heights = np.bincount(counts)
+    marks = (
+        (chosen.best, "the chosen one, on the photos it was chosen on", VERMILION, "--"),
+        (chosen.fresh, "the chosen one, on photos it never saw", GREEN, "-"),
+    )
+    with plt.rc_context(STYLE):
+        figure, axes = new_figure(2.6)
+        ax = axes[0, 0]
+        ax.bar(100 * np.arange(len(heights)) / chosen.photos, heights, 80 / chosen.photos, color=SKY)
+        for share, words, colour, line in marks:
+            ax.axvline(100 * share, color=colour, lw=2, ls=line, label=f"{words}: {share:.1%}")
+        ax.set(xlabel="per cent right (top-1)", ylabel="models", xlim=(0, 130 * chosen.best))
+        ax.set_ylim(top=1.45 * heights.max())
+        ax.set_title(f"{len(counts)} models that guess one of {chosen.classes} breeds, on {chosen.photos} test photos")
+        ax.legend(loc="upper right", fontsize=8)
+        ax.grid(axis="y")
+        ax.set_axisbelow(True)
+    return figure
+
+
+def busy(load: Busy, provisioned: int) -> Figure:
+    """How many environments a load keeps busy, moment by moment, against its mean and what is kept ready."""
+    most = load.most
+    with plt.rc_context(STYLE):
+        figure, axes = new_figure(2.6)
+        ax = axes[0, 0]
+        ax.fill_between(load.at, load.environments, step="post", color=SKY, lw=0)
+        over = np.maximum(load.environments, provisioned)
+        ax.fill_between(load.at, over, provisioned, step="post", color=VERMILION, lw=0, label="more: cold starts")
+        ax.axhline(provisioned, color=VERMILION, lw=1.2, ls="--", label=f"{provisioned} kept ready")
+        ax.axhline(load.mean, color=BLUE, lw=1.6, label=f"mean {load.mean:.2g}")
+        ax.set(xlabel="seconds", xlim=(0, float(load.at[-1])), ylim=(0, 1.35 * most))
+        ax.yaxis.get_major_locator().set_params(integer=True)
+        ax.set_title(f"busy environments: {load.rate:g} requests a second of {load.duration:g} s each")
+        ax.legend(loc="upper right", ncols=3, fontsize=8)
+        ax.grid(axis="y")
+        ax.set_axisbelow(True)
+    return figure
 
 
 def utilisation(rows: Sequence[Use], instance_type: str = "", candidates: Sequence[Choice] = ()) -> Figure:

@@ -9,7 +9,7 @@ import math
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -237,6 +237,22 @@ def objective_as_the_original(sum_loss: float, photos: int, batch_size: int) -> 
     It is about the loss per photo times the batch size, so the smallest batch size looks best, whatever it has learnt.
     """
     return sum_loss // math.ceil(photos / batch_size)
+
+
+def ranked_as_the_original(
+    rows: Sequence[Mapping[str, Any]], photos: int, batch: str = "batch-size"
+) -> list[dict[str, Any]]:
+    """The trials as the original project ranked them, its choice first: those of ``rows`` that have an objective.
+
+    Each has its ``number`` in ``rows``, and ``original``: the value of :func:`objective_as_the_original`. The objective
+    of ``rows`` is a mean loss over ``photos``.
+    """
+    ended = [
+        dict(row, number=number, original=objective_as_the_original(row["objective"] * photos, photos, row[batch]))
+        for number, row in enumerate(rows, 1)
+        if row["objective"] is not None
+    ]
+    return sorted(ended, key=lambda row: (row["original"], row["number"]))
 
 
 def _trials(cloud: Cloud, name: str) -> list[dict[str, Any]]:

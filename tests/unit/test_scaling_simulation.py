@@ -64,3 +64,12 @@ def test_a_burst_waits_until_instances_have_started() -> None:
     assert 14 * 60 <= back.at - calm[0].at <= 15 * 60
     assert calm[-1].instances == 1
     assert (burst[4].high, calm[100].low) == ("ALARM", "ALARM")
+
+
+def test_policies_are_compared_in_a_table() -> None:
+    policies = {"one": {"target": None}, "three": {"minimum": 3, "target": None}}
+    one, three = scaling.compare(scaling.simulate(policies, lambda _: 45.0, hours=1, usd_per_hour=0.1, **SERVICE))
+    assert (one["policy"], one["instance hours"], one["usd"]) == ("one", 1.0, 0.1)
+    assert (three["instance hours"], three["lost"]) == (3.0, "0.0%")
+    assert float(one["lost"].rstrip("%")) > 30
+    assert one["p95 s"] > three["p95 s"]

@@ -70,3 +70,9 @@ def test_where_both_agree_one_ring_says_so():
 def test_without_any_objective_there_is_no_figure():
     with pytest.raises(ValueError, match="no trial has a value"):
         charts.trials(ROWS[2:3], photos=835)
+
+
+def test_ranked_as_the_original_the_smallest_batch_is_first():
+    ranked = tuning.ranked_as_the_original(ROWS, photos=835)
+    assert [row["number"] for row in ranked] == [1, 4, 2], "without the one that has no objective"
+    assert ranked[0]["original"] == tuning.objective_as_the_original(2.5 * 835, 835, 16)
