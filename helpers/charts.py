@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MultipleLocator, NullFormatter
 from PIL import Image
 
 from helpers.comparison import Run
@@ -162,21 +162,21 @@ def seen_and_unseen(runs: Mapping[str, Mapping[str, float]]) -> Figure:
 def best_by_luck(scores: Sequence[float], new: float, chance: float) -> Figure:
     """How often which score came up among models that only guess; the best of them, and what it scores elsewhere."""
     with plt.rc_context(STYLE):
-        figure, axes = new_figure(2.3)
+        figure, axes = new_figure(2.5)
         ax, best = axes[0, 0], max(scores)
         values, counts = np.unique(scores, return_counts=True)
         ax.bar(values, counts, width=0.8 * min(np.diff(values), default=0.01), color=SKY)
-        ax.axvline(chance, color=GREY, ls="--", lw=1)
         high = counts.max()
-        marks = ((best, VERMILION, "chosen: its test score", 0.75), (new, GREEN, "the same model, new photos", 1.0))
+        ax.plot([chance] * 2, [0, 1.05 * high], color=GREY, ls="--", lw=1)
+        marks = ((best, VERMILION, "chosen: its test score", 1.4), (new, GREEN, "the same model, new photos", 1.18))
         for score, colour, words, level in marks:
-            ax.plot([score], [level * high], "v", color=colour, ms=8)
-            side = "right" if score > (min(scores) + best) / 2 and score != best else "left"
-            shift = (8 if side == "left" else -8, 0)
-            told = f"{words}, {score:.0%}"
-            ax.annotate(told, (score, level * high), shift, textcoords="offset points", ha=side, va="center", size=8)
+            ax.plot([score] * 2, [0, level * high], color=colour, lw=1.2)
+            ax.plot([score], [level * high], "v", color=colour, ms=7)
+            at, told = (score, level * high), f"{words}, {score:.0%}"
+            ax.annotate(told, at, (7, 0), textcoords="offset points", va="center", size=8, color=colour)
         ax.set(xlabel="accuracy on the test photos (dashed: chance)", title=f"{len(scores)} models that only guess")
-        ax.set(ylabel="models", xlim=(0, 1.5 * best), ylim=(0, 1.15 * high))
+        ax.set(ylabel="models", xlim=(0, 1.5 * best), ylim=(0, 1.55 * high))
+        ax.xaxis.set_major_locator(MultipleLocator(0.05))
         ax.xaxis.set_major_formatter(lambda x, _: f"{x:.0%}")
         ax.grid(axis="y")
         ax.set_axisbelow(True)
