@@ -58,7 +58,8 @@ def test_every_notebook_ran_and_the_page_says_so(out):
 
 def test_the_pictures_are_there(out):
     wanted = {
-        "02_data": 2,
+        "01_setup": 2,
+        "02_data": 4,
         "03_single_training": 4,
         "04_spot_training": 4,
         "05_ec2_training": 1,
