@@ -35,4 +35,4 @@ def test_a_changed_fact_fails_and_names_notebook_and_cell(tmp_path):
     fact, changed_fact = next(
         both for both in zip(of_this_run, output.text.splitlines(), strict=True) if both[0] != both[1]
     )
-    assert f"-{changed_fact}\n  +{fact}\n" in found.failures[0]
+    assert f"-{changed_fact}\n  +{fact}" in found.failures[0]
