@@ -9,13 +9,11 @@ import itertools
 import os
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MultipleLocator, NullFormatter
 from PIL import Image
 
 from helpers.comparison import Run
@@ -26,6 +24,9 @@ from helpers.luck import Chosen
 from helpers.metrics import Use
 from helpers.tuning import ranked_as_the_original
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 # Okabe and Ito's colours, told apart by the colour-blind too, in the order to use them.
 BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, YELLOW, GREY = (
     "#0072B2 #E69F00 #009E73 #D55E00 #56B4E9 #CC79A7 #F0E442 #8C8C8C".split()
@@ -33,7 +34,7 @@ BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, YELLOW, GREY = (
 SPLIT_COLOURS = {"train": BLUE, "valid": ORANGE, "test": GREEN}
 SERIES = (BLUE, ORANGE, PURPLE, SKY, GREY)  # green and vermilion are left for good and bad
 WIDTH = 7.5  # inches: a notebook's column
-STYLE = {
+STYLE: dict[str, Any] = {
     "figure.dpi": 100,
     "savefig.dpi": 100,
     "figure.constrained_layout.use": True,
@@ -43,7 +44,7 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": GREY,
-    "axes.prop_cycle": plt.cycler(color=[BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE]),
+    "axes.prop_cycle": f"cycler(color={[BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE]})",
     "grid.color": "#DDDDDD",
     "grid.linewidth": 0.6,
     "legend.frameon": False,
@@ -51,8 +52,18 @@ STYLE = {
 MOST_LABELS = 45  # of rows that can be read one below the other
 
 
+def in_style() -> AbstractContextManager[None]:
+    """While it is entered, what is drawn is drawn in the series' style."""
+    from matplotlib import pyplot as plt
+
+    entered: AbstractContextManager[None] = plt.rc_context(STYLE)
+    return entered
+
+
 def new_figure(height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
     """A figure of the notebook's width and ``height`` inches, and its (rows, columns) array of axes."""
+    from matplotlib import pyplot as plt
+
     figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, height), squeeze=False, **options)
     plt.close(figure)
     return figure, axes
@@ -67,7 +78,7 @@ def class_balance(photos: Summary | Sequence[BreedCount]) -> Figure:
     """How many photos of each breed there are, in each split: the largest breed on top."""
     given = photos.rows if isinstance(photos, Summary) else photos
     rows = sorted(given, key=lambda row: (-row.photos, row.breed), reverse=True)  # upwards, as an axis goes
-    with plt.rc_context(STYLE):
+    with in_style():
         figure, axes = new_figure(height=min(1.0 + 0.2 * len(rows), 8.5))
         ax, lefts = axes[0, 0], [0] * len(rows)
         for split, colour in SPLIT_COLOURS.items():
@@ -96,7 +107,7 @@ def photo_grid(photos: Sequence[str | os.PathLike[str]], titles: Sequence[str] =
     columns = min(columns, len(photos))
     rows, cell = -(-len(photos) // columns), WIDTH / columns
     names = [textwrap.fill(name, width=max(8, int(11 * cell))) for name in names]
-    with plt.rc_context(STYLE):
+    with in_style():
         figure, axes = new_figure(
             rows * (cell + 0.15 * (1 + max(name.count("\n") for name in names)) + 0.1), rows, columns
         )
@@ -121,7 +132,7 @@ def learning_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
 
     A run is one colour; training is its thin line, validation its thick one with marks.
     """
-    with plt.rc_context(STYLE):
+    with in_style():
         figure, axes = new_figure(2.9, 1, 2)
         for ax, (key, label) in zip(axes[0], (("loss", "loss per photo"), ("top1", "top-1 accuracy")), strict=True):
             for (name, history), colour in zip(runs.items(), (BLUE, VERMILION, GREEN, PURPLE), strict=False):
@@ -141,7 +152,7 @@ def learning_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
 def seen_and_unseen(runs: Mapping[str, Mapping[str, float]]) -> Figure:
     """Accuracies of each run as paired bars: ``{"run": {"as reported": 0.9, "on photos it never saw": 0.5}}``."""
     kinds = list(dict.fromkeys(kind for scores in runs.values() for kind in scores))
-    with plt.rc_context(STYLE):
+    with in_style():
         figure, axes = new_figure(1.1 + 0.6 * len(runs))
         ax, height = axes[0, 0], 0.8 / len(kinds)
         for row, scores in enumerate(runs.values()):
@@ -161,7 +172,9 @@ def seen_and_unseen(runs: Mapping[str, Mapping[str, float]]) -> Figure:
 
 def best_by_luck(scores: Sequence[float], new: float, chance: float) -> Figure:
     """How often which score came up among models that only guess; the best of them, and what it scores elsewhere."""
-    with plt.rc_context(STYLE):
+    from matplotlib.ticker import MultipleLocator
+
+    with in_style():
         figure, axes = new_figure(2.5)
         ax, best = axes[0, 0], max(scores)
         values, counts = np.unique(scores, return_counts=True)
@@ -188,7 +201,7 @@ def confusion_matrix(matrix: Sequence[Sequence[int]], classes: Sequence[str]) ->
     counts, names = np.asarray(matrix), [breed_name(one) for one in classes]
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     few = len(names) <= 16
-    with plt.rc_context(STYLE):
+    with in_style():
         figure, axes = new_figure(6.2 if few else 7.0)
         ax = axes[0, 0]
         image = ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -217,6 +230,8 @@ def predictions(photos: Sequence[str | os.PathLike[str]], answers: Sequence[Mapp
 
 def _plain_log_axis(ax: Any) -> None:
     """Plain numbers at 1, 2 and 5 of each decade: more would run into one another."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     ax.xaxis.set_major_locator(LogLocator(10, (1, 2, 5), numticks=15))
     ax.xaxis.set_major_formatter("{x:g}")
     ax.xaxis.set_minor_formatter(NullFormatter())
@@ -224,7 +239,7 @@ def _plain_log_axis(ax: Any) -> None:
 
 def latencies(seconds: Mapping[str, Sequence[float]]) -> Figure:
     """Every call's latency in milliseconds, a row for each name; the line is the median."""
-    with plt.rc_context(STYLE):
+    with in_style():
         figure, axes = new_figure(0.9 + 0.45 * len(seconds))
         ax = axes[0, 0]
         names = list(seconds)[::-1]  # upwards, as an axis goes
@@ -250,7 +265,7 @@ def latencies(seconds: Mapping[str, Sequence[float]]) -> Figure:
 def time_and_money(runs: Sequence[Run], accuracy: float) -> Figure:
     """Ways to train: how long each took and what of it was billed; and what its validation accuracy cost."""
     colours = [BLUE, VERMILION, GREEN, PURPLE, ORANGE]
-    with plt.rc_context(STYLE):
+    with in_style():
         figure, (panels,) = new_figure(1.9 + 0.35 * len(runs), 1, 2)
         time, money = panels
         for row, (run, colour) in enumerate(zip(runs, colours, strict=False)):
@@ -277,7 +292,7 @@ def interrupted(reports: Mapping[str, Mapping[str, Any]]) -> Figure:
 
     ``reports`` are the training program's, by the name to show. A dashed line stands where a run was taken up again.
     """
-    with plt.rc_context(STYLE):
+    with in_style():
         figure, axes = new_figure(3.0)
         ax = axes[0, 0]
         for (name, report), colour, width in zip(reports.items(), (SKY, VERMILION, GREEN), (6, 1.4, 1.4), strict=False):
@@ -321,7 +336,7 @@ def trials(
     best = min(ranked, key=lambda row: (row["objective"], row["number"]))
     sizes = sorted({row[batch] for row in ranked})
     looks = dict(zip(sizes, zip(itertools.cycle(SERIES), itertools.cycle("osD^vP"), strict=False), strict=False))
-    with plt.rc_context(STYLE):
+    with in_style():
         figure, (panels,) = new_figure(max(3.2, 1.3 + 0.23 * len(ranked)), 1, 2, width_ratios=[1.1, 1])
         _draw_objective(panels[0], ranked, looks, (rate, batch, objective), (best, ranked[0]))
         _draw_original(panels[1], ranked, looks, batch, best)
@@ -392,7 +407,7 @@ def luck(chosen: Chosen) -> Figure:
         (chosen.best, "the chosen one, on the photos it was chosen on", VERMILION, "--"),
         (chosen.fresh, "the chosen one, on photos it never saw", GREEN, "-"),
     )
-    with plt.rc_context(STYLE):
+    with in_style():
         figure, axes = new_figure(2.6)
         ax = axes[0, 0]
         ax.bar(100 * np.arange(len(heights)) / chosen.photos, heights, 80 / chosen.photos, color=SKY)
@@ -410,7 +425,7 @@ def luck(chosen: Chosen) -> Figure:
 def busy(load: Busy, provisioned: int) -> Figure:
     """How many environments a load keeps busy, moment by moment, against its mean and what is kept ready."""
     most = load.most
-    with plt.rc_context(STYLE):
+    with in_style():
         figure, axes = new_figure(2.6)
         ax = axes[0, 0]
         ax.fill_between(load.at, load.environments, step="post", color=SKY, lw=0)
@@ -439,7 +454,7 @@ def utilisation(rows: Sequence[Use], instance_type: str = "", candidates: Sequen
     gib = sizes[instance_type].gib or 0.0 if instance_type in sizes else 0.0
     cores = {name: float(one.vcpu or 0) for name, one in sizes.items()}
     memories = {name: one.gib or 0.0 for name, one in sizes.items()} if gib else {}
-    with plt.rc_context(STYLE):
+    with in_style():
         figure, (panels,) = new_figure(3.0, 1, 3)
         _draw_use(panels[0], "CPU, cores", rows, lambda row: row.cpu / 100, cores)
         label = "memory, GiB" if gib else "memory, %"
@@ -488,7 +503,7 @@ def scaling(windows: Sequence[Mapping[str, Any]], samples: Sequence[Mapping[str,
     begin = min(row["at"] for row in (*windows, *samples))
     at, looked = ([row["at"] - begin for row in rows] for rows in (windows, samples))
     heights = {"height_ratios": [2, 2, 2, 1]}
-    with plt.rc_context(STYLE):
+    with in_style():
         figure, axes = new_figure(6.4, 4, 1, sharex=True, gridspec_kw=heights)
         offered, instances, latency, alarms = axes[:, 0]
         offered.fill_between(at, [row["level"] for row in windows], step="post", color=SKY, alpha=0.45, lw=0)
@@ -520,6 +535,8 @@ def _legend_above(ax: Any, **options: Any) -> None:
 
 
 def _draw_alarms(ax: Any, at: Sequence[float], samples: Sequence[Mapping[str, Any]]) -> None:
+    from matplotlib.patches import Rectangle
+
     ends = [*at[1:], at[-1] + (at[-1] - at[-2] if len(at) > 1 else 1.0)]
     for level, which in enumerate(("low", "high")):
         for start, end, row in zip(at, ends, samples, strict=True):
@@ -528,7 +545,7 @@ def _draw_alarms(ax: Any, at: Sequence[float], samples: Sequence[Mapping[str, An
                 edge = GREY if hatch else colour  # which also draws the hatch
                 ax.barh(level, end - start, left=start, height=0.7, color=colour, hatch=hatch, edgecolor=edge, lw=0)
     handles = [
-        plt.Rectangle((0, 0), 1, 1, facecolor=colour, hatch=hatch, edgecolor=GREY, label=state)
+        Rectangle((0, 0), 1, 1, facecolor=colour, hatch=hatch, edgecolor=GREY, label=state)
         for state, (colour, hatch) in ALARM_LOOKS.items()
     ]
     _legend_above(ax, handles=handles)
@@ -538,7 +555,7 @@ def _draw_alarms(ax: Any, at: Sequence[float], samples: Sequence[Mapping[str, An
 
 def what_if(outcomes: Mapping[str, Any]) -> Figure:
     """Simulated policies over the same traffic (``scaling.simulate``): instances, latency, and what each comes to."""
-    with plt.rc_context(STYLE):
+    with in_style():
         figure, axes = new_figure(5.4, 3, 1, sharex=True, gridspec_kw={"height_ratios": [1.3, 2, 2]})
         rate, instances, latency = axes[:, 0]
         moments = next(iter(outcomes.values())).moments

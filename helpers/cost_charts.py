@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
-
-from .charts import BLUE, GREY, ORANGE, SERIES, SKY, STYLE, VERMILION, new_figure
+from .charts import BLUE, GREY, ORANGE, SERIES, SKY, VERMILION, in_style, new_figure
 from .costs import Choice, Line, total
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MOST_BARS = 12
 
@@ -16,7 +17,7 @@ MOST_BARS = 12
 def prices(choices: Sequence[Choice]) -> Figure:
     """USD an hour of instance types, cheapest on top; the chosen one dark, the price on spot as a mark."""
     rows = sorted(choices, key=lambda one: -one.usd_hour)
-    with plt.rc_context(STYLE):
+    with in_style():
         figure, axes = new_figure(0.9 + 0.28 * len(rows))
         ax = axes[0, 0]
         for place, row in enumerate(rows):
@@ -39,7 +40,7 @@ def prices(choices: Sequence[Choice]) -> Figure:
 def lines(given: Sequence[Line], budget: float | None = None) -> Figure:
     """Lines of an estimate or a bill, the dearest on top; many are put together by what they are. Budget: dashed."""
     amounts = _amounts(given)
-    with plt.rc_context(STYLE):
+    with in_style():
         figure, axes = new_figure(0.9 + 0.3 * max(1, len(amounts)))
         ax = axes[0, 0]
         for place, usd in enumerate(amounts.values()):
@@ -73,7 +74,7 @@ def _amounts(given: Sequence[Line]) -> Mapping[str, float]:
 def forgotten(meters: Sequence[Line], days: int = 30, budget: float | None = None) -> Figure:
     """What meters (lines of one hour each) come to if nobody ends them, stacked, over so many days; budget: dashed."""
     ends = [day for day in (2, 7, 30) if day <= days]
-    with plt.rc_context(STYLE):
+    with in_style():
         figure, axes = new_figure(3.0)
         ax, hour = axes[0, 0], total(meters)
         if meters:

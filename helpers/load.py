@@ -19,16 +19,18 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import aiohttp
 import numpy as np
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 
 from .cloud import Cloud
 from .progress import progress
+
+if TYPE_CHECKING:
+    import aiohttp
 
 TIMEOUT_SECONDS = 70.0
 # A signature is valid for five minutes, and signing costs more than sending.
@@ -186,6 +188,8 @@ class _Sender:
         self._lags: list[float] = []
 
     async def send(self, running: Callable[[aiohttp.ClientSession], Awaitable[None]]) -> Result:
+        import aiohttp
+
         began, cpu = time.time(), time.thread_time()
         self._start = time.monotonic()
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
@@ -238,6 +242,8 @@ class _Sender:
         await asyncio.gather(*outstanding)
 
     async def _ask(self, session: aiohttp.ClientSession, step: int, due: float) -> None:
+        import aiohttp
+
         try:
             requests = self._requests
             async with session.post(requests.url, data=requests.body, headers=requests.headers()) as answer:

@@ -18,10 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import nbformat
-import papermill
 import psutil
-from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from . import cloud
@@ -87,6 +84,10 @@ def chosen(only: list[str]) -> list[Path]:
 
 def execute(notebook: Path, settings: Settings, out: Path) -> Outcome:
     """Run one notebook; the executed copy and an HTML page of it go to ``out``."""
+    import nbformat
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
     executed = out / notebook.name
     outcome = Outcome(executed, _title(nbformat.read(notebook, as_version=4)))
     declared = papermill.inspect_notebook(str(notebook))
@@ -113,6 +114,8 @@ def execute(notebook: Path, settings: Settings, out: Path) -> Outcome:
 
 def store(outcomes: Iterable[Outcome]) -> None:
     """Put executed notebooks back into the repository, without what changes from run to run."""
+    import nbformat
+
     for outcome in outcomes:
         document = nbformat.read(outcome.notebook, as_version=4)
         nbformat.write(clean(document), NOTEBOOKS / outcome.notebook.name)
@@ -120,6 +123,8 @@ def store(outcomes: Iterable[Outcome]) -> None:
 
 def clean(document: Any) -> Any:
     """A notebook without injected parameters, timings, progress bars and machine-dependent metadata."""
+    import nbformat
+
     document.cells = [cell for cell in document.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
     executed = 0
     for number, cell in enumerate(document.cells, 1):

@@ -6,12 +6,14 @@ import base64
 import io
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, is_dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from matplotlib.figure import Figure
 from PIL import Image
 
 from . import costs
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SUMMARY = "application/vnd.dog-breeds.summary+json"
 

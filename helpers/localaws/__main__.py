@@ -20,10 +20,10 @@ from typing import Any
 
 import psutil
 
-from . import request_table, server
-from .cloud import identity
+from . import request_table
 from .engines import spot
 from .engines.processes import MARK, end_marked, marked
+from .folder import identity, running
 
 START_SECONDS = 120
 STOP_SECONDS = 60
@@ -53,7 +53,7 @@ def up(folder: Path, options: argparse.Namespace) -> int:
     if options.spot_interruptions is not None:
         # Read at the start of each job: it counts for a running server, and stays.
         (folder / spot.FILE).write_text(options.spot_interruptions)
-    found = server.running(folder)
+    found = running(folder)
     if options.record:
         from .recording import SETTING
 
@@ -80,13 +80,13 @@ def down(folder: Path, _: argparse.Namespace) -> int:
     if not (folder / "id").exists():
         print(f"nothing runs: {folder} is no state folder", file=sys.stderr)
         return 0
-    found = server.running(folder)
+    found = running(folder)
     if found:
         process = psutil.Process(found["pid"])
         process.terminate()
         # Not process.wait(): a process that has ended but that nobody has reaped yet would count as there.
         deadline = time.monotonic() + STOP_SECONDS
-        while server.running(folder, announced=found):
+        while running(folder, announced=found):
             if time.monotonic() > deadline:
                 process.kill()
             time.sleep(0.02)
@@ -98,7 +98,7 @@ def down(folder: Path, _: argparse.Namespace) -> int:
 
 def status(folder: Path, _: argparse.Namespace) -> int:
     """Print, as JSON, what runs."""
-    found = server.running(folder)
+    found = running(folder)
     children = marked(identity(folder)) if (folder / "id").exists() else []
     children = [process for process in children if process.pid != (found or {}).get("pid")]
     memory = sum(_memory(process) for process in children)
@@ -121,7 +121,7 @@ def reset(folder: Path, options: argparse.Namespace) -> int:
 
 def env(folder: Path, options: argparse.Namespace) -> int:
     """Print the shell lines (or, with --json, the variables) that point any AWS client at the running server."""
-    found = server.running(folder)
+    found = running(folder)
     if found is None:
         print("the embedded AWS is not running; start it with: python -m helpers.localaws up", file=sys.stderr)
         return 3
@@ -179,6 +179,8 @@ def past_proxies() -> dict[str, str]:
 
 
 def _serve_here(folder: Path, options: argparse.Namespace) -> int:
+    from . import server
+
     try:
         server.serve(folder, options.port, options.time_scale or 1.0)
     except BlockingIOError:
@@ -212,10 +214,10 @@ def _start(folder: Path, options: argparse.Namespace) -> dict[str, Any] | None:
         )
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
-        found = server.running(folder)
+        found = running(folder)
         if found and _answers(found["url"], folder):
             return found
-        if process.poll() is not None and not server.running(folder):
+        if process.poll() is not None and not running(folder):
             break
         time.sleep(0.05)
     tail = log_path.read_text(errors="replace")[-2000:]

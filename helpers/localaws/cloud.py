@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import uuid
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -24,6 +23,7 @@ from .engines.training import TrainingEngine
 from .engines.tuning import TuningEngine
 from .engines.utilisation import Utilisation
 from .errors import AwsError
+from .folder import identity
 from .last_accessed import LastAccessed
 from .monitoring import Monitoring
 from .objects import Objects
@@ -130,11 +130,3 @@ class Cloud:
         if path.startswith("instances/"):
             return self.instances.answer(path.removeprefix("instances/"), environ)
         return Response(404, [("Content-Type", "application/json")], b'{"code": "NotFound"}')
-
-
-def identity(folder: Path) -> str:
-    """The state folder's id, made at its first use; every process of the folder carries it."""
-    path = folder / "id"
-    if not path.exists():
-        path.write_text(uuid.uuid4().hex)
-    return path.read_text()

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import logging
 import resource
 import signal
 import socket
 import threading
 from pathlib import Path
-from typing import Any
 
-import psutil
 from cheroot.wsgi import Server
 
 from . import operations
 from .cloud import ALIVE, Cloud
+from .folder import announce
 from .gateway import Gateway
 
 log = logging.getLogger(__name__)
@@ -58,34 +56,13 @@ def _serve(server: Server, cloud: Cloud, folder: Path) -> None:
         signal.signal(number, lambda *_: stop.set())
     threading.Thread(target=server.serve, name="server", daemon=True).start()
     cloud.recover()
-    _announce(folder, cloud)
+    announce(folder, cloud.url, cloud.clock.scale)
     print(cloud.url, flush=True)
     while not stop.wait(1.0):
         (folder / ALIVE).touch()
     log.info("stopping")
     cloud.close()
     (folder / "server.json").unlink(missing_ok=True)
-
-
-def running(folder: Path, announced: dict[str, Any] | None = None) -> dict[str, Any] | None:
-    """What ``server.json`` (or ``announced``, read from it earlier) says, if that very process is alive; else None."""
-    try:
-        saved: dict[str, Any] = announced or json.loads((folder / "server.json").read_text())
-        process = psutil.Process(saved["pid"])
-        alive = process.create_time() == saved["started"] and process.status() != psutil.STATUS_ZOMBIE
-    except (OSError, ValueError, psutil.Error):
-        return None
-    return saved if alive else None
-
-
-def _announce(folder: Path, cloud: Cloud) -> None:
-    """Say, atomically, that the server is ready."""
-    me = psutil.Process()
-    saved = {"pid": me.pid, "started": me.create_time(), "url": cloud.url, "time_scale": cloud.clock.scale}
-    part = folder / "server.json.part"
-    part.write_text(json.dumps(saved))
-    part.replace(folder / "server.json")
-    (folder / "port").write_text(cloud.url.rpartition(":")[2])
 
 
 def _usual_port(folder: Path) -> int:
@@ -111,6 +88,3 @@ def _allow_many_files() -> None:
     wanted = 65536 if hard == resource.RLIM_INFINITY else min(65536, hard)
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-__all__ = ["running", "serve"]

@@ -9,8 +9,8 @@ import urllib.request
 import psutil
 import pytest
 
-from helpers.localaws.cloud import identity
 from helpers.localaws.engines.processes import MARK, Processes
+from helpers.localaws.folder import identity
 from tests.conftest import LocalAws, exported, localaws_cli
 
 
