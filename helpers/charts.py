@@ -20,7 +20,6 @@ from helpers.comparison import Run
 from helpers.concurrency import Busy
 from helpers.costs import Choice
 from helpers.data import BreedCount, Summary
-from helpers.luck import Chosen
 from helpers.metrics import Use
 from helpers.tuning import ranked_as_the_original
 
@@ -397,29 +396,6 @@ def _draw_original(
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="x")
     ax.set_axisbelow(True)
-
-
-def luck(chosen: Chosen) -> Figure:
-    """How many of the guessers were right how often on the test photos; the one chosen for it, there and on others."""
-    counts = np.rint(chosen.top1 * chosen.photos).astype(int)
-    heights = np.bincount(counts)
-    marks = (
-        (chosen.best, "the chosen one, on the photos it was chosen on", VERMILION, "--"),
-        (chosen.fresh, "the chosen one, on photos it never saw", GREEN, "-"),
-    )
-    with in_style():
-        figure, axes = new_figure(2.6)
-        ax = axes[0, 0]
-        ax.bar(100 * np.arange(len(heights)) / chosen.photos, heights, 80 / chosen.photos, color=SKY)
-        for share, words, colour, line in marks:
-            ax.axvline(100 * share, color=colour, lw=2, ls=line, label=f"{words}: {share:.1%}")
-        ax.set(xlabel="per cent right (top-1)", ylabel="models", xlim=(0, 130 * chosen.best))
-        ax.set_ylim(top=1.45 * heights.max())
-        ax.set_title(f"{len(counts)} models that guess one of {chosen.classes} breeds, on {chosen.photos} test photos")
-        ax.legend(loc="upper right", fontsize=8)
-        ax.grid(axis="y")
-        ax.set_axisbelow(True)
-    return figure
 
 
 def busy(load: Busy, provisioned: int) -> Figure:

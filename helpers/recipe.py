@@ -63,13 +63,6 @@ def count_photos(cloud: Cloud, split: str) -> int:
     return sum(int(page["KeyCount"]) for page in pages)
 
 
-def count_breeds(cloud: Cloud, split: str = "test") -> int:
-    """How many breeds a split has in S3: a folder each."""
-    where = {"Bucket": cloud.bucket, "Prefix": f"data/{split}/", "Delimiter": "/"}
-    pages = cloud.client("s3").get_paginator("list_objects_v2").paginate(**where)
-    return sum(len(page.get("CommonPrefixes", [])) for page in pages)
-
-
 def checkpoint_uri(cloud: Cloud, base_job_name: str) -> str:
     """A new place for a job's checkpoints: in a used one, the job that used it would be resumed."""
     return cloud.s3_uri("checkpoints", base_job_name, f"{datetime.now(UTC):%Y%m%d%H%M%S%f}")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import charts
-from helpers.comparison import Run, Scaling, common_accuracy, table
+from helpers.comparison import Run, Scaling, common_accuracy, margin, table
 
 
 def run(name: str = "one", instances: int = 1, seconds: float = 10.0, billed: float = 1.0, epochs: int = 4) -> Run:
@@ -66,3 +66,9 @@ def test_the_figure_shows_every_run_in_both_panels() -> None:
     time, money = charts.time_and_money(runs, 0.8).axes
     assert [label.get_text() for label in time.get_yticklabels()] == ["one instance", "two spot\ninstances", "EC2"]
     assert [text.get_text() for text in money.get_legend().get_texts()] == [one.name for one in runs]
+
+
+@given(st.floats(0.01, 0.99), st.integers(10, 10_000))
+def test_half_the_margin_takes_four_times_the_photos(accuracy: float, photos: int) -> None:
+    assert margin(accuracy, 4 * photos) == pytest.approx(margin(accuracy, photos) / 2)
+    assert margin(accuracy, photos) == pytest.approx(margin(1 - accuracy, photos)), "what is wrong is as sure"
