@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from .cloud import Cloud
@@ -198,15 +199,27 @@ def would_allow(
         "ContextKeyType": "string",
         "ContextKeyValues": ["sagemaker.amazonaws.com"],
     }
-    for action, resource in questions:
+    asked = list(questions)
+    columns = {
+        name: _decisions(partial(iam.simulate_custom_policy, PolicyInputList=[text], ContextEntries=[passed]), asked)
+        for name, text in texts.items()
+    }
+    for action, resource in asked:
         row = {"action": action, "on": resource, "of": resource.rpartition(":")[2]}
-        for name, text in texts.items():
-            answer = iam.simulate_custom_policy(
-                PolicyInputList=[text], ActionNames=[action], ResourceArns=[resource], ContextEntries=[passed]
-            )
-            row[name] = "yes" if answer["EvaluationResults"][0]["EvalDecision"] == "allowed" else "no"
-        rows.append(row)
+        rows.append(row | {name: "yes" if found[action, resource] else "no" for name, found in columns.items()})
     return rows
+
+
+def _decisions(simulate: Callable[..., Any], questions: Iterable[Question]) -> dict[Question, bool]:
+    """Whether each is allowed, by one request a resource: IAM takes only a few simulations a second."""
+    by_resource: dict[str, list[str]] = {}
+    for action, resource in dict.fromkeys(questions):
+        by_resource.setdefault(resource, []).append(action)
+    return {
+        (one["EvalActionName"], resource): one["EvalDecision"] == "allowed"
+        for resource, actions in by_resource.items()
+        for one in simulate(ActionNames=actions, ResourceArns=[resource])["EvaluationResults"]
+    }
 
 
 def _managed(cloud: Cloud, arn: str) -> str:
@@ -368,19 +381,14 @@ def check(cloud: Cloud) -> list[dict[str, str]]:
             for action in one.actions
             for resource in one.resources
         ]
+        simulate = partial(cloud.client("iam").simulate_principal_policy, PolicySourceArn=arn)
+        decisions = _decisions(simulate, [*wanted, *forbidden] if arn else [])
         for expected, questions in (("allowed", wanted), ("denied", forbidden)):
             for action, resource in questions if arn else ():
-                found = "allowed" if _may(cloud, arn, action, resource) else "denied"
+                found = "allowed" if decisions[action, resource] else "denied"
                 right = "yes" if found == expected else "NO"
                 rows.append({"role": name, "action": action, "on": resource, "is": found, "as it should be": right})
     return rows
-
-
-def _may(cloud: Cloud, arn: str, action: str, resource: str) -> bool:
-    answer = cloud.client("iam").simulate_principal_policy(
-        PolicySourceArn=arn, ActionNames=[action], ResourceArns=[resource]
-    )
-    return bool(answer["EvaluationResults"][0]["EvalDecision"] == "allowed")
 
 
 def _role_arn(cloud: Cloud, name: str) -> str:
