@@ -11,17 +11,18 @@ ONLY ?=
 OUT ?= out
 EXTRAS := --extra localaws --extra train --extra notebooks --extra test
 
-.PHONY: help run test check benchmarks test-ray notebooks teardown lock up down clean
+.PHONY: help run test check benchmarks test-ray notebooks site teardown lock up down clean
 help:
 	@sed -n '1,3p' Makefile | cut -c3-
 	@echo 'make run [DATA=zip, URL or folder] [WEIGHTS=file, default or none] [ONLY=03,04] [OUT=folder] [TARGET=aws]'
 	@echo 'make teardown [DRY=1] [PROJECT=dog-breeds] [TARGET=aws]   delete what a run has left, or list it'
+	@echo 'make site [OUT=folder] [RUN=folder of a finished run]   the executed notebooks as a web site, with search'
 	@echo 'make up | down   start, end the embedded AWS by itself'
 
 run: .venv/installed
 	$(BIN)/python -m helpers.series --target '$(TARGET)' --data '$(DATA)' --weights '$(WEIGHTS)' --only '$(ONLY)' --out '$(OUT)'
 
-test: check
+test: check .venv-site/installed
 	$(BIN)/python -m pytest -m 'not ray' tests
 
 check: .venv/installed
@@ -42,6 +43,11 @@ test-ray: .venv/installed
 notebooks: .venv/installed
 	$(BIN)/python -m helpers.series --out '$(OUT)' --store
 
+# The stored notebooks as a web site, to be opened as a file or served by anything; RUN=out compares that run, too.
+RUN ?=
+site: .venv-site/installed
+	@.venv-site/bin/python docs/site/build.py --out '$(if $(filter file,$(origin OUT)),site,$(OUT))' $(if $(RUN),--run '$(RUN)')
+
 # Everything of a project that is left, also after a run that failed half-way. DRY=1 lists it and deletes nothing.
 PROJECT ?= dog-breeds
 teardown: .venv/installed
@@ -53,6 +59,8 @@ up down: .venv/installed
 lock: .venv/installed
 	$(BIN)/uv pip compile pyproject.toml $(EXTRAS) --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --no-header --quiet -o requirements.lock
+	$(BIN)/uv pip compile --group site --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --no-header --quiet -o docs/site/requirements.lock
 
 # uv installs in seconds what takes pip minutes; where uv cannot reach the index that pip is set up for, pip does it.
 .venv/installed: requirements.lock
@@ -64,6 +72,13 @@ lock: .venv/installed
 	  $(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements.lock
 	@touch $@
 
+# Sphinx in an environment of its own: the AWS CLI holds docutils back at a version that it no longer works with.
+.venv-site/installed: docs/site/requirements.lock .venv/installed
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-site
+	$(BIN)/uv pip install --quiet --python .venv-site/bin/python --require-hashes --compile-bytecode -r $< || \
+	  $(BIN)/python -m pip --python .venv-site/bin/python install --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
 clean:
 	-@test ! -x $(BIN)/python || $(BIN)/python -m helpers.localaws reset
-	rm -rf .venv .venv-ray out
+	rm -rf .venv .venv-ray .venv-site .site out site

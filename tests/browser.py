@@ -50,7 +50,8 @@ class Visits:
         page.on("pageerror", lambda error: self.errors.append(str(error)))
 
     def _request_failed(self, request: Request) -> None:
-        self.failed.append(f"{request.failure} {request.url}")
+        if request.failure != "net::ERR_ABORTED":  # the reader went on before it was there
+            self.failed.append(f"{request.failure} {request.url}")
 
     def _response(self, response: Response) -> None:
         if response.status >= 400:
