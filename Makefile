@@ -4,10 +4,14 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-TARGET ?= local
+TARGET ?=
+PROJECT ?=
 DATA ?=
-WEIGHTS ?= none
+WEIGHTS ?=
 ONLY ?=
+FROM ?=
+PARAMETERS ?=
+MAX_MEMORY ?=
 OUT ?= out
 EXTRAS := --extra localaws --extra train --extra notebooks --extra test
 
@@ -15,12 +19,18 @@ EXTRAS := --extra localaws --extra train --extra notebooks --extra test
 help:
 	@sed -n '1,3p' Makefile | cut -c3-
 	@echo 'make run [DATA=zip, URL or folder] [WEIGHTS=file, default or none] [ONLY=03,04] [OUT=folder] [TARGET=aws]'
+	@echo '         [FROM=05: go on from notebook 05] [PARAMETERS=a.yaml,b.yaml: side by side] [MAX_MEMORY=GiB] [PROJECT=name]'
 	@echo 'make teardown [DRY=1] [PROJECT=dog-breeds] [TARGET=aws]   delete what a run has left, or list it'
 	@echo 'make site [OUT=folder] [RUN=folder of a finished run]   the executed notebooks as a web site, with search'
 	@echo 'make up | down   start, end the embedded AWS by itself'
 
+# Only what is given, so that it wins over a file of PARAMETERS and the rest does not.
+GIVEN = $(call given,target,$(TARGET)) $(call given,project,$(PROJECT)) $(call given,data,$(DATA)) \
+  $(call given,weights,$(WEIGHTS)) $(call given,only,$(ONLY)) $(call given,from,$(FROM)) \
+  $(call given,parameters,$(PARAMETERS)) $(call given,max-memory,$(MAX_MEMORY))
+given = $(if $(2),--$(1)='$(2)')
 run: .venv/installed
-	$(BIN)/python -m helpers.series --target '$(TARGET)' --data '$(DATA)' --weights '$(WEIGHTS)' --only '$(ONLY)' --out '$(OUT)'
+	$(BIN)/python -m helpers.series --out '$(OUT)' $(GIVEN)
 
 test: check .venv-site/installed
 	$(BIN)/python -m pytest -m 'not ray' tests
@@ -49,9 +59,9 @@ site: .venv-site/installed
 	@.venv-site/bin/python docs/site/build.py --out '$(if $(filter file,$(origin OUT)),site,$(OUT))' $(if $(RUN),--run '$(RUN)')
 
 # Everything of a project that is left, also after a run that failed half-way. DRY=1 lists it and deletes nothing.
-PROJECT ?= dog-breeds
 teardown: .venv/installed
-	LOCALAWS_STATE='$(OUT)/localaws' $(BIN)/python -m helpers.teardown --target '$(TARGET)' --project '$(PROJECT)' $(if $(DRY),--dry-run)
+	LOCALAWS_STATE='$(OUT)/localaws' $(BIN)/python -m helpers.teardown --target '$(or $(TARGET),local)' \
+	  --project '$(or $(PROJECT),dog-breeds)' $(if $(DRY),--dry-run)
 
 up down: .venv/installed
 	@$(BIN)/python -m helpers.localaws $@

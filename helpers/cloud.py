@@ -182,9 +182,24 @@ def embedded_state() -> Path:
     return Path(os.environ.get("LOCALAWS_STATE", ROOT / ".localaws")).resolve()
 
 
+def embedded_pid() -> int | None:
+    """The process of the embedded AWS, where one runs."""
+    try:
+        return int(json.loads((embedded_state() / "server.json").read_text())["pid"])
+    except (OSError, ValueError):
+        return None
+
+
+def start_embedded(settings: Settings) -> None:
+    """Start the embedded AWS, or leave it as it is where it runs; on AWS there is nothing to start."""
+    if settings.target == "local":
+        _localaws("up", "--time-scale", str(settings.time_scale))
+
+
 def stop_embedded() -> None:
-    """End the embedded AWS and every process it started; its state stays."""
-    _localaws("down")
+    """End the embedded AWS and every process it started, where there is one; its state stays."""
+    if (embedded_state() / "id").exists():
+        _localaws("down")
 
 
 def _embedded(time_scale: float) -> dict[str, str]:

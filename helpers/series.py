@@ -6,110 +6,133 @@
 from __future__ import annotations
 
 import argparse
-import html
-import json
 import os
 import re
+import shlex
+import signal
 import sys
-import threading
 import time
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psutil
 from traitlets.config import Config
 
-from . import cloud
-from .costs import Line, total
+from . import cloud, outcomes, parameter_sets
+from .footprint import GIB, MemoryWatch, disk_bytes, everything, tree
+from .index_page import index
+from .outcomes import Outcome
 from .settings import ROOT, Settings, SettingsError
 from .show import SUMMARY
 
 NOTEBOOKS = ROOT / "notebooks"
 # Of a cell's metadata: its tags, and why its outputs may differ from run to run.
 KEPT = ("tags", "lax")
-# Kernels are spoken to through sockets in the file system: no port, and nothing for anyone else to listen to.
-KERNELS = Config({"KernelManager": {"transport": "ipc"}})
 
 
-@dataclass
-class Outcome:
-    """What came of one notebook. ``failed`` names the cell and the error, or is empty."""
+def run(
+    settings: Settings, notebooks: list[Path], out: Path, max_memory: float | None = None, leave_running: bool = False
+) -> list[Outcome]:
+    """Execute the notebooks into ``out``, on whatever state a run before this one has left there.
 
-    notebook: Path
-    title: str
-    seconds: float = 0.0
-    result: str = ""
-    lines: list[Line] = field(default_factory=list)
-    failed: str = ""
-
-    @property
-    def usd(self) -> float:
-        """What it would cost on AWS, or has cost there: the sum of its lines."""
-        return total(self.lines)
-
-
-def run(settings: Settings, only: list[str], out: Path) -> list[Outcome]:
-    """Execute the notebooks into ``out``; stops after the first that fails. Raises :class:`SettingsError`."""
+    Stops after the first that fails; one fails, too, while which everything together holds more than ``max_memory``
+    GiB. The page in ``out`` tells of all notebooks that are there. ``leave_running`` leaves the embedded AWS as it is.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    os.environ.setdefault("LOCALAWS_STATE", str(out / "localaws"))
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    outcomes = []
-    with PeakMemory() as peak:
+    prepare_environment(settings, out)
+    for notebook in notebooks:
+        for ending in (".ipynb", ".html"):
+            (out / notebook.name).with_suffix(ending).unlink(missing_ok=True)
+    done: list[Outcome] = []
+    with ThreadPoolExecutor(1) as pool:
+        packages = pool.submit(disk_bytes, Path(sys.prefix))  # many files: counted while the notebooks run
         try:
-            for notebook in chosen(only):
+            for notebook in notebooks:
                 print(f"{notebook.stem:20}", end=" ", flush=True)
-                outcomes.append(execute(notebook, settings, out))
-                print(_line(outcomes[-1]), flush=True)
-                if outcomes[-1].failed:
+                done.append(execute(notebook, settings, out, max_memory))
+                print(_line(done[-1]), flush=True)
+                if done[-1].failed:
                     break
         finally:
-            if settings.target == "local":
+            if not leave_running:
                 cloud.stop_embedded()
-    page = index(outcomes, settings, peak.bytes)
-    (out / "index.html").write_text(page, encoding="utf-8")
-    return outcomes
+            every = outcomes.of_runs(out, settings)
+            disk = {Path(sys.prefix).name: packages.result(), "data": disk_bytes(ROOT / "data"), "out": disk_bytes(out)}
+            page = index(every, settings, disk, len(chosen([])))
+            (out / "index.html").write_text(page, encoding="utf-8")
+    return done
 
 
-def chosen(only: list[str]) -> list[Path]:
-    """The notebooks to run, in order; raises :class:`SettingsError` for a number that no notebook has."""
+def prepare_environment(settings: Settings, out: Path) -> None:
+    """What kernels inherit: the embedded AWS's state, the helpers, and what was set that no notebook declares."""
+    os.environ.setdefault("LOCALAWS_STATE", str(out / "localaws"))
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    os.environ.update({f"DOGS_{name.upper()}": str(getattr(settings, name)) for name in settings.model_fields_set})
+
+
+def chosen(only: list[str], start: str = "") -> list[Path]:
+    """The notebooks to run, in order: those of ``only`` (empty: all), from number ``start`` on.
+
+    Raises :class:`SettingsError` for a number that no notebook has.
+    """
     found = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
-    unknown = [number for number in only if not any(path.name.startswith(f"{number}_") for path in found)]
+    known = [path.name[:2] for path in found]
+    unknown = [number for number in (*only, *filter(None, [start])) if number not in known]
     if unknown:
-        numbers = ", ".join(path.name[:2] for path in found)
-        raise SettingsError(f"there is no notebook {', '.join(unknown)}; there are {numbers}")
-    return [path for path in found if not only or path.name[:2] in only]
+        raise SettingsError(f"there is no notebook {', '.join(unknown)}; there are {', '.join(known)}")
+    return [path for path in found if (not only or path.name[:2] in only) and path.name[:2] >= start]
 
 
-def execute(notebook: Path, settings: Settings, out: Path) -> Outcome:
+def execute(notebook: Path, settings: Settings, out: Path, max_memory: float | None = None) -> Outcome:
     """Run one notebook; the executed copy and an HTML page of it go to ``out``."""
     import nbformat
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
     executed = out / notebook.name
-    outcome = Outcome(executed, _title(nbformat.read(notebook, as_version=4)))
     declared = papermill.inspect_notebook(str(notebook))
     parameters = {name: value for name, value in settings.model_dump().items() if name in declared}
-    started = time.monotonic()
-    try:
-        papermill.execute_notebook(
-            str(notebook),
-            str(executed),
-            parameters,
-            cwd=str(NOTEBOOKS),
-            progress_bar=False,
-            kernel_name="python3",
-            config=KERNELS,
-        )
-    except PapermillExecutionError as error:
-        outcome.failed = f"cell {error.exec_count}: {error.ename}: {error.evalue}"
-    outcome.seconds = time.monotonic() - started
-    document = nbformat.read(executed, as_version=4)
-    outcome.result, outcome.lines = _summary(document)
-    _write_page(document, executed.with_suffix(".html"))
-    return outcome
+    started, failed = time.monotonic(), ""
+    limit = max_memory and max_memory * GIB
+    watch = MemoryWatch(lambda: everything(cloud.embedded_pid()), limit, _end_kernels)
+    with watch, TemporaryDirectory(prefix="kernel") as sockets:
+        try:
+            papermill.execute_notebook(
+                str(notebook),
+                str(executed),
+                parameters,
+                cwd=str(NOTEBOOKS),
+                progress_bar=False,
+                kernel_name="python3",
+                config=_kernel(Path(sockets)),
+            )
+        except PapermillExecutionError as error:
+            failed = f"cell {error.exec_count}: {error.ename}: {error.evalue}"
+        except RuntimeError as error:  # the kernel has died; so it does where the watch or the system has ended it
+            failed = f"cell {outcomes.last_cell(executed)}: {watch.refusal or error}"
+    outcomes.note(executed, time.monotonic() - started, watch.peak, failed)
+    _write_page(nbformat.read(executed, as_version=4), executed.with_suffix(".html"))
+    return Outcome.read(executed)
+
+
+def _kernel(sockets: Path) -> Config:
+    """Its kernel is spoken to through sockets in a folder: no port, and nothing for anyone else to listen to.
+
+    By default that folder would be the notebooks', where two runs at the same time would hear each other's kernels.
+    """
+    return Config({"KernelManager": {"transport": "ipc", "ip": str(sockets / "ipc")}})
+
+
+def _end_kernels() -> None:
+    for process in tree(psutil.Process())[1:]:
+        try:
+            process.kill()
+        except psutil.Error:  # ended by itself
+            continue
 
 
 def store(outcomes: Iterable[Outcome]) -> None:
@@ -148,129 +171,9 @@ def _clean_outputs(cell: Any, execution_count: int) -> None:
         output.get("data", {}).pop(SUMMARY, None)
 
 
-class PeakMemory:
-    """The most memory that kernels, embedded AWS and all that it runs held together, sampled once a second."""
-
-    def __init__(self) -> None:
-        self.bytes = 0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._sample, daemon=True)
-
-    def __enter__(self) -> PeakMemory:
-        """Start sampling."""
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop sampling."""
-        self._stop.set()
-        self._thread.join()
-
-    def _sample(self) -> None:
-        while not self._stop.wait(1.0):
-            self.bytes = max(self.bytes, sum(_memory(process) for process in self._processes()))
-
-    def _processes(self) -> list[psutil.Process]:
-        processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
-        try:
-            saved = json.loads((cloud.embedded_state() / "server.json").read_text())
-            server = psutil.Process(saved["pid"])
-            processes += [server, *server.children(recursive=True)]
-        except (OSError, ValueError, psutil.Error):
-            pass
-        return processes
-
-
-def _memory(process: psutil.Process) -> int:
-    """Bytes of a process, what it shares with others counted in part (Linux), else resident bytes."""
-    try:
-        full = process.memory_full_info()
-        return int(getattr(full, "pss", full.rss))
-    except psutil.Error:
-        return 0
-
-
-# ---- the index page ----
-
-PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>{project}: a run of the series</title>
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222 }}
-table {{ border-collapse: collapse; width: 100% }}
-th, td {{ text-align: left; padding: .5rem .7rem; border-bottom: 1px solid #ddd; vertical-align: top }}
-td.number, th.number {{ text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }}
-.ok {{ color: #05664f }} .failed {{ color: #a3260b; font-weight: 600 }} small, footer {{ color: #666 }}
-</style>
-<h1>{heading}</h1>
-<p>{settings}</p>
-<table><tr><th>Notebook<th>Result<th class="number">Time<th class="number">Cost on AWS
-{rows}
-<tr><th>Together<td><td class="number">{seconds:.0f} s<td class="number">${usd:.4f}</table>
-<h2>The bill, item by item</h2>
-<table><tr><th>Notebook<th>What<th class="number">Quantity<th>Unit<th>Price from<th class="number">USD
-{bill}
-<tr><th>Together<td><td><td><td><td class="number">${usd:.6f}</table>
-<footer><p>{note} Peak memory of everything together: {memory:.1f} GB.</footer></html>
-"""
-ROW = """<tr><td><a href="{name}.html">{title}</a><br><small><a href="{name}.ipynb">{name}.ipynb</a></small>
-<td class="{state}">{result}<td class="number">{seconds:.1f} s<td class="number">${usd:.4f}"""
-
-BILL_ROW = """<tr><td>{notebook}<td>{what}<td class="number">{quantity:.4g}<td>{unit}<td>{source}
-<td class="number">${usd:.6f}"""
-
-
-def index(outcomes: list[Outcome], settings: Settings, peak_bytes: int) -> str:
-    """The page that links the executed notebooks and shows time, cost and result of each."""
-    failed = next((one for one in outcomes if one.failed), None)
-    local = settings.target == "local"
-    note = "Nothing was charged: costs say what the same seconds would have cost on AWS." if local else ""
-    shown = {name: getattr(settings, name) for name in ("target", "project", "region", "data", "weights")}
-    return PAGE.format(
-        project=html.escape(settings.project),
-        heading=f"Stopped at {html.escape(failed.title)}" if failed else "All notebooks ran",
-        settings=html.escape(" · ".join(f"{name}: {value or 'drawn sample set'}" for name, value in shown.items())),
-        rows="\n".join(_row(one) for one in outcomes),
-        bill="\n".join(_bill_row(one, line) for one in outcomes for line in one.lines),
-        seconds=sum(one.seconds for one in outcomes),
-        usd=sum(one.usd for one in outcomes),
-        note=note,
-        memory=peak_bytes / 1e9,
-    )
-
-
-def _row(outcome: Outcome) -> str:
-    return ROW.format(
-        name=outcome.notebook.stem,
-        title=html.escape(outcome.title),
-        state="failed" if outcome.failed else "ok",
-        result=html.escape(outcome.failed or outcome.result or "ran").replace("\n", "<br>"),
-        seconds=outcome.seconds,
-        usd=outcome.usd,
-    )
-
-
-def _bill_row(outcome: Outcome, line: Line) -> str:
-    told = {name: html.escape(value) for name, value in asdict(line).items() if isinstance(value, str)}
-    return BILL_ROW.format(notebook=outcome.notebook.stem, quantity=line.quantity, usd=line.usd, **told)
-
-
 def _line(outcome: Outcome) -> str:
     told = f"FAILED in {outcome.failed}" if outcome.failed else outcome.result.partition("\n")[0]
     return f"{outcome.seconds:6.1f} s  {told}"
-
-
-def _title(document: Any) -> str:
-    found = re.search(r"^# (.+)$", "\n".join(c.source for c in document.cells if c.cell_type == "markdown"), re.M)
-    return found[1] if found else "Untitled"
-
-
-def _summary(document: Any) -> tuple[str, list[Line]]:
-    for cell in reversed(document.cells):
-        for output in cell.get("outputs", []):
-            if SUMMARY in output.get("data", {}):
-                told = output["data"][SUMMARY]
-                return str(told["result"]), [Line(**line) for line in told["lines"]]
-    return "", []
 
 
 def _write_page(document: Any, path: Path) -> None:
@@ -281,32 +184,114 @@ def _write_page(document: Any, path: Path) -> None:
     path.write_text(page, encoding="utf-8")
 
 
+# ---- the command ----
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Run the series; 0 if every notebook ran, 1 if one failed, 2 if a setting is bad."""
-    parser = argparse.ArgumentParser(prog="python -m helpers.series", description=__doc__)
-    parser.add_argument("--only", default="", help="numbers of the notebooks to run: 03 or 03,04 (default: all)")
-    parser.add_argument("--out", type=Path, default=Path("out"), help="folder for what the run writes (default: out)")
-    parser.add_argument("--store", action="store_true", help="put the executed notebooks back into notebooks/")
-    for name, setting in Settings.model_fields.items():
-        parser.add_argument(
-            f"--{name.replace('_', '-')}", help=f"{setting.description or ''} (default: {setting.default})"
-        )
-    options = vars(parser.parse_args(arguments))
-    only, out, keep = options.pop("only"), options.pop("out").resolve(), options.pop("store")
+    """Run the series; 0 if every notebook ran, 1 if one failed, 2 if a setting is bad, 130 if it was interrupted."""
+    options = vars(_parser().parse_args(arguments))
+    given = {name: options.pop(name) for name in Settings.model_fields}
+    given = {name: value for name, value in given.items() if value is not None}
+    files = [Path(one) for group in options["parameters"] for one in _listed(group)]
     try:
-        settings = Settings.of(**{name: value for name, value in options.items() if value is not None})
-        outcomes = run(settings, [number for number in re.split(r"[,\s]+", only) if number], out)
-    except SettingsError as error:
+        notebooks = chosen(_listed(options["only"]), options["start"])
+        with _ends_by_signal():
+            if len(files) > 1:
+                return _run_sets(files, given, options)
+            settings = Settings.of(**{**(parameter_sets.read(files[0]) if files else {}), **given})
+            return _run_one(settings, notebooks, options, given)
+    except (SettingsError, parameter_sets.PreparationError) as error:
         print(error, file=sys.stderr)
         return 2
-    failed = next((one for one in outcomes if one.failed), None)
+
+
+def _run_one(settings: Settings, notebooks: list[Path], options: Mapping[str, Any], given: Mapping[str, Any]) -> int:
+    out = options["out"].resolve()
+    try:
+        done = run(settings, notebooks, out, options["max_memory"], options["leave_running"])
+    except KeyboardInterrupt:
+        done = []
     print(f"\n{out / 'index.html'}")
+    names = [notebook.name for notebook in notebooks]
+    failed = next((one for one in outcomes.of_runs(out, settings) if one.failed and one.notebook.name in names), None)
     if failed:
         print(f"{failed.notebook.name} failed in {failed.failed}", file=sys.stderr)
-        return 1
-    if keep:
-        store(outcomes)
+        print(f"continue there with: {_resuming(failed.notebook.name[:2], options, given)}", file=sys.stderr)
+        return 1 if done else 130
+    if options["store"]:
+        store(done)
     return 0
+
+
+def _run_sets(files: list[Path], given: Mapping[str, Any], options: Mapping[str, Any]) -> int:
+    if options["store"]:
+        raise SettingsError("--store is for one run: name one file of parameters")
+    sets = parameter_sets.read_all(files, given)
+    passed = {"only": options["only"], "from": options["start"], **given}
+    command = [f"--{name.replace('_', '-')}={value}" for name, value in passed.items() if value != ""]
+    return parameter_sets.run(sets, command, options["out"].resolve(), options["max_memory"])
+
+
+def _resuming(number: str, options: Mapping[str, Any], given: Mapping[str, Any]) -> str:
+    """The shell command that goes on from a notebook, in the same folder, with the same settings."""
+    python = os.path.relpath(sys.executable) if sys.executable.startswith(os.getcwd() + os.sep) else sys.executable
+    state = os.environ["LOCALAWS_STATE"]
+    own = state == str(options["out"].resolve() / "localaws")
+    flags = [f"--parameters={group}" for group in options["parameters"]]
+    flags += [
+        f"--{name}={options[name.replace('-', '_')]}"
+        for name in ("only", "max-memory")
+        if options[name.replace("-", "_")]
+    ]
+    flags += [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
+    flags += [f"--{name.replace('_', '-')}" for name in ("store", "leave_running") if options[name]]
+    command = [python, "-m", "helpers.series", f"--from={number}", f"--out={options['out']}", *flags]
+    return ("" if own else f"LOCALAWS_STATE={shlex.quote(state)} ") + shlex.join(command)
+
+
+@contextmanager
+def _ends_by_signal() -> Iterator[None]:
+    """Within it a SIGTERM ends the run as Ctrl-C does: kernels and the embedded AWS are ended first."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _listed(text: str) -> list[str]:
+    return [one for one in re.split(r"[,\s]+", text) if one]
+
+
+def _gib(text: str) -> float:
+    gib = float(text)
+    if not 0 < gib < float("inf"):
+        raise argparse.ArgumentTypeError("a number of GiB above 0")
+    return gib
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m helpers.series", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--only", default="", help="numbers of the notebooks to run: 03 or 03,04 (default: all)")
+    parser.add_argument(
+        "--from", default="", dest="start", help="number of the notebook to go on from, in the same --out"
+    )
+    parser.add_argument("--out", type=Path, default=Path("out"), help="folder for what the run writes (default: out)")
+    parser.add_argument("--store", action="store_true", help="put the executed notebooks back into notebooks/")
+    parser.add_argument(
+        "--parameters",
+        default=[],
+        action="append",
+        metavar="FILE",
+        help="YAML file of settings, as papermill's -f; several (a.yaml,b.yaml) run side by side, in OUT/<name>",
+    )
+    parser.add_argument(
+        "--max-memory", type=_gib, metavar="GIB", help="end the run where everything together holds more"
+    )
+    parser.add_argument("--leave-running", action="store_true", help="leave the embedded AWS running at the end")
+    for name, setting in Settings.model_fields.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", help=f"{setting.description} (default: {setting.default!r})")
+    return parser
 
 
 if __name__ == "__main__":

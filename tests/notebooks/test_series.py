@@ -3,35 +3,23 @@
 import json
 import os
 import re
+import shlex
+import shutil
+import signal
 import subprocess
 import sys
-from pathlib import Path
+import time
 
 import nbformat
 import psutil
 import pytest
+from dateutil.parser import isoparse
 
+from helpers.index_page import index
 from helpers.localaws.engines.processes import marked
-from helpers.series import chosen, clean, index
+from helpers.series import chosen, clean, main, prepare_environment
 from helpers.settings import Settings, SettingsError
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def run_series(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    clean_environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SAGEMAKER_", "LOCALAWS_"))
-    }
-    argv = [sys.executable, "-m", "helpers.series", *arguments]
-    return subprocess.run(argv, cwd=ROOT, env=clean_environment, check=check, capture_output=True, text=True)
-
-
-@pytest.fixture(scope="module")
-def out(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("series")
-    done = run_series("--out", str(folder), "--project", "tested", "--epochs", "2", "--tuning-trials", "2", check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder
+from tests.series_runs import ROOT, run_series, shell_environment, tiny_set
 
 
 def outputs(path):
@@ -53,7 +41,20 @@ def test_every_notebook_ran_and_the_page_says_so(out):
     assert len(re.findall(r'class="ok"', page)) == 8
     for name in re.findall(r'href="([^"]+)"', page):
         assert (out / name).is_file(), name
-    assert re.search(r"Peak memory of everything together: [1-9]\d*\.\d GB", page)
+
+
+def test_the_page_tells_memory_and_disk(out):
+    page = (out / "index.html").read_text()
+    peak = re.search(r"Peak memory of everything together: (\d+\.\d) GiB \((.+)\)\.", page)
+    assert 1.0 < float(peak[1]) <= 3.0, peak[2]
+    assert "embedded AWS" in peak[2]
+    by_notebook = [float(gib) for gib in re.findall(r">(\d\.\d\d) GiB<td class", page)]
+    assert len(by_notebook) == 9
+    assert max(by_notebook[:-1]) == by_notebook[-1] == pytest.approx(float(peak[1]), abs=0.06)
+    disk = re.search(r"Disk: (\d+\.\d) GB \(\S+ (\S+) GB, data (\S+) GB, out (\S+) GB\)", page)
+    together, *parts = map(float, disk.groups())
+    assert sum(parts) == pytest.approx(together, abs=0.1)
+    assert min(parts) > 0
 
 
 def test_the_pictures_are_there(out):
@@ -120,11 +121,117 @@ def test_stored_notebooks_carry_nothing_of_the_run(out):
     assert str(ROOT) not in stored
 
 
-def test_a_failure_names_notebook_and_cell(tmp_path):
-    done = run_series("--out", str(tmp_path), "--project", "nobody", "--only", "04", check=False)
+def test_a_failure_names_notebook_and_cell_and_what_to_type_to_go_on(tmp_path):
+    """A run that has nothing in the folder of its photos is mended, and goes on with the state that it left."""
+    photos, folder = tmp_path / "photos of mine", tmp_path / "out"
+    photos.mkdir()
+    given = ("--project", "resumed", "--only", "01,02,08", "--data", str(photos))
+    done = run_series("--out", str(folder), *given)
     assert done.returncode == 1
-    assert re.search(r"04_spot_training\.ipynb failed in cell \d+: \w+", done.stderr)
-    assert "Stopped at" in (tmp_path / "index.html").read_text()
+    assert re.search(r"02_data\.ipynb failed in cell \d+: DataError: .* is missing; there is nothing", done.stderr)
+    page = (folder / "index.html").read_text()
+    assert re.findall(r"<h1>Stopped at 02 .*|class=\"(ok|failed)\"", page) == ["", "ok", "failed"]
+    assert not (folder / "localaws" / "server.json").exists()
+
+    shutil.copytree(tiny_set(tmp_path / "tiny"), photos / "dogImages")
+    first = (folder / "01_setup.ipynb").read_bytes()
+    command = re.search(r"^continue there with: (.+)$", done.stderr, re.M)[1]
+    assert "--from=02" in shlex.split(command)
+    resumed = subprocess.run(
+        command, shell=True, cwd=ROOT, env=shell_environment(), check=False, capture_output=True, text=True
+    )
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    assert re.findall(r"^(\d\d)_", resumed.stdout, re.M) == ["02", "08"]
+    assert (folder / "01_setup.ipynb").read_bytes() == first
+    page = (folder / "index.html").read_text()
+    assert "<h1>3 of 8 notebooks ran" in page
+    assert len(re.findall(r'class="ok"', page)) == 3
+    assert "resumed-sagemaker" in text(folder / "08_teardown.ipynb"), "what the first run made was found and deleted"
+    assert "nothing is left" in text(folder / "08_teardown.ipynb")
+
+
+def test_what_holds_too_much_memory_is_ended_and_named(tmp_path):
+    done = run_series("--out", str(tmp_path), "--only", "01", "--max-memory", "0.3")
+    assert done.returncode == 1
+    told = re.search(
+        r"01_setup\.ipynb failed in cell \d+: (\S+) GiB of memory .*the limit of 0\.3 GiB: (.*)", done.stderr
+    )
+    assert float(told[1]) >= 0.3
+    assert {"helpers.series", "embedded AWS"} & set(re.findall(r"([\w. ]+?) \d\.\d\d GiB", told[2]))
+    assert "Stopped at 01" in (tmp_path / "index.html").read_text()
+    assert nothing_runs(tmp_path)
+
+
+def test_a_run_that_is_told_to_end_ends_everything(tmp_path):
+    argv = [sys.executable, "-m", "helpers.series", "--out", str(tmp_path), "--only", "01"]
+    run = subprocess.Popen(argv, cwd=ROOT, env=shell_environment(), stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "localaws" / "server.json").exists():
+        assert run.poll() is None
+        time.sleep(0.1)
+    run.send_signal(signal.SIGTERM)
+    _, told = run.communicate(timeout=120)
+    assert run.returncode == 130
+    assert "01_setup.ipynb failed in the run was ended" in told
+    assert "--from=01" in told
+    assert nothing_runs(tmp_path)
+
+
+def test_two_sets_of_parameters_run_side_by_side(tmp_path):
+    """At the same time, on one embedded AWS, and neither sees what the other has."""
+    photos = tiny_set(tmp_path / "tiny").parent
+    for name, epochs in (("small", 1), ("large", 2)):
+        (tmp_path / f"{name}.yaml").write_text(f"project: p-{name}\nepochs: {epochs}\n")
+    files = ",".join(str(tmp_path / f"{name}.yaml") for name in ("small", "large"))
+    folder = tmp_path / "out"
+    done = run_series("--out", str(folder), "--parameters", files, "--only", "01,02,08", "--data", str(photos))
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name, other in (("small", "large"), ("large", "small")):
+        assert re.findall(rf"^{name} \| (\d\d)_", done.stdout, re.M) == ["01", "02", "08"]
+        everything = "".join(json.dumps(outputs(path)) for path in (folder / name).glob("*.ipynb"))
+        assert f"p-{name}-123456789012-us-east-1" in everything, "its bucket"
+        assert f"p-{other}" not in everything
+        found = text(folder / name / "08_teardown.ipynb")
+        assert {f"p-{name}-sagemaker", f"p-{name}-123456789012-us-east-1"} <= set(re.findall(r"p-\S+", found))
+        page = (folder / name / "index.html").read_text()
+        assert f"project: p-{name}" in page
+        assert "3 of 8 notebooks ran" in page
+    first, last = ({name: times(folder / name / file) for name in ("small", "large")} for file in FIRST_AND_LAST)
+    assert first["small"][0] < last["large"][1]
+    assert first["large"][0] < last["small"][1], "one after the other"
+    page = (folder / "index.html").read_text()
+    assert "2 runs, side by side" in page
+    assert re.findall(r"project: p-\w+ · epochs: \d", page) == [
+        "project: p-small · epochs: 1",
+        "project: p-large · epochs: 2",
+    ]
+    for link in re.findall(r'href="([^"]+)"', page):
+        assert (folder / link).is_file(), link
+    assert len(re.findall(r'class="ok"', page)) == 6
+    assert nothing_runs(folder)
+
+
+FIRST_AND_LAST = ("01_setup.ipynb", "08_teardown.ipynb")
+
+
+def times(path):
+    ran = nbformat.read(path, as_version=4).metadata.papermill
+    return isoparse(ran.start_time), isoparse(ran.end_time)
+
+
+def nothing_runs(out):
+    left = [process for process in psutil.process_iter() if of_this_run(process, out)]
+    return not left and not marked((out / "localaws" / "id").read_text())
+
+
+def test_a_setting_that_no_notebook_declares_reaches_the_kernels(monkeypatch, tmp_path):
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    prepare_environment(Settings.of(time_scale=3, spot_instance_count=4, notebook=False), tmp_path)
+    inherited = (
+        "import json; from helpers.settings import Settings; print(Settings.of(project='mine').model_dump_json())"
+    )
+    told = subprocess.run([sys.executable, "-c", inherited], env=os.environ, check=True, capture_output=True, text=True)
+    settings = json.loads(told.stdout)
+    assert (settings["time_scale"], settings["spot_instance_count"], settings["notebook"]) == (3, 4, False)
 
 
 @pytest.mark.parametrize(
@@ -134,21 +241,36 @@ def test_a_failure_names_notebook_and_cell(tmp_path):
         (["--project", "Not A Name"], "project"),
         (["--data", "no/such.zip"], "does not exist"),
         (["--epochs", "many"], "epochs"),
+        (["--projct", "dogs"], "unrecognized arguments: --projct"),
+        (["--from", "11"], "there is no notebook 11"),
+        (["--max-memory", "0"], "a number of GiB above 0"),
+        (["--parameters", "{}/bad.yaml"], "there is no setting 'projct'; did you mean 'project'?"),
+        (["--parameters", "{}/one.yaml,{}/two.yaml"], "two sets have the same project, 'same'"),
+        (["--parameters", "{}/none.yaml"], "cannot be read"),
     ],
 )
-def test_bad_settings_are_refused_before_anything_starts(tmp_path, arguments, says):
-    done = run_series("--out", str(tmp_path / "out"), *arguments, check=False)
-    assert done.returncode == 2
-    assert says in done.stderr
-    assert not (tmp_path / "out" / "localaws").exists()
+def test_bad_settings_are_refused_before_anything_starts(tmp_path, capsys, arguments, says):
+    (tmp_path / "bad.yaml").write_text("projct: dogs\n")
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.yaml").write_text("project: same\n")
+    arguments = [one.replace("{}", str(tmp_path)) for one in arguments]
+    try:
+        code = main(["--out", str(tmp_path / "out"), *arguments])
+    except SystemExit as refused:
+        code = refused.code
+    assert code == 2
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_only_chooses_by_number():
     assert [path.name[:2] for path in chosen(["03", "01"])] == ["01", "03"]
+    assert [path.name[:2] for path in chosen(["03", "01"], "02")] == ["03"]
+    assert [path.name[:2] for path in chosen([], "07")] == ["07", "08"]
     with pytest.raises(SettingsError, match="there is no notebook 99"):
         chosen(["99"])
 
 
 def test_the_page_escapes_what_it_is_given():
-    page = index([], Settings.of(weights="none"), 0)
+    page = index([], Settings.of(weights="none"), {})
     assert "<script" not in page

@@ -5,8 +5,9 @@ import IPython.display
 import nbformat
 import pytest
 
-from helpers import costs, prices, series, show, usage
-from helpers.series import Outcome, index
+from helpers import costs, outcomes, prices, show, usage
+from helpers.index_page import index
+from helpers.outcomes import Outcome
 from helpers.settings import ROOT, Settings
 from helpers.usage import Used
 
@@ -90,11 +91,11 @@ def test_every_choice_is_in_the_snapshot():
 
 def test_the_page_shows_the_bill_item_by_item_and_it_adds_up():
     lines = [costs.Line("training <a>", 2.0, "h", 0.816, "here"), costs.Line("function", 1.0, "GB-s", 0.000017, "here")]
-    outcomes = [
+    ran = [
         Outcome(ROOT / "03.ipynb", "Train", lines=lines[:1]),
         Outcome(ROOT / "06.ipynb", "Function", lines=lines[1:]),
     ]
-    page = index(outcomes, Settings.of(weights="none"), 0)
+    page = index(ran, Settings.of(weights="none"), {})
     assert "training &lt;a&gt;" in page
     shown = [float(text.split("<")[0]) for text in page.partition("item by item")[2].split("$")[1:]]
     assert sum(shown[:-1]) == pytest.approx(shown[-1]) == pytest.approx(costs.total(lines))
@@ -108,7 +109,7 @@ def test_a_notebooks_last_word_carries_its_lines_to_the_page(monkeypatch):
     (data,) = shown
     assert "(snapshot of 2026-11)" in data["text/plain"]
     cell = nbformat.v4.new_code_cell(outputs=[nbformat.v4.new_output("display_data", data)])
-    result, read = series._summary(nbformat.v4.new_notebook(cells=[cell]))
+    result, read = outcomes.summary(nbformat.v4.new_notebook(cells=[cell]))
     assert (result, read) == ("done", lines)
     assert Outcome(ROOT / "03.ipynb", "Train", lines=read).usd == pytest.approx(data[show.SUMMARY]["usd"])
 
