@@ -133,7 +133,8 @@ class TrainingHost:
 
     def _rewire_drivers(self) -> None:
         """The SDK's drivers expect a network where hosts have names; ours are all on this machine's loopback."""
-        path = self.container.ml / "input" / "data" / DRIVERS / "scripts" / "environment.py"
+        drivers = self.container.ml / "input" / "data" / DRIVERS
+        path = drivers / "scripts" / "environment.py"
         if not path.exists():
             return
         text = path.read_text()
@@ -146,6 +147,12 @@ class TrainingHost:
             if not replaced:
                 raise RuntimeError(f"the SageMaker SDK's driver {path.name} has no {pattern!r} to replace")
         path.write_text(text)
+        # It loads PyTorch to read its version, and then holds 300 MB for as long as the job lasts: an instance has them
+        # to spare, but here all instances share one machine's memory.
+        torchrun = drivers / "distributed_drivers" / "torchrun_driver.py"
+        if torchrun.exists():
+            text = torchrun.read_text().replace("    import torch\n", "    from importlib.metadata import version\n")
+            torchrun.write_text(text.replace("torch.__version__", 'version("torch")'))
 
     def _configuration(self) -> dict[str, Any]:
         request, hosts = self.job.request, self.job.hosts
