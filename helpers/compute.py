@@ -30,6 +30,7 @@ from botocore.exceptions import ClientError
 from .access import Permission, ensure_role
 from .archives import unpack_tar
 from .cloud import Cloud
+from .interrupts import interruptible
 from .progress import note
 from .user_data import manual_commands, render
 
@@ -265,7 +266,7 @@ def follow(cloud: Cloud, instance: str, every: float = 5.0, show: str = ".") -> 
     billing until its time limit.
     """
     log, told, pattern = _Log(cloud, instance), "", re.compile(show)
-    try:
+    with interruptible(lambda: _interrupted(cloud, instance)):
         while True:
             state = describe(cloud, instance)["State"]["Name"]
             if state != told:
@@ -277,9 +278,11 @@ def follow(cloud: Cloud, instance: str, every: float = 5.0, show: str = ".") -> 
             if state in ENDED:
                 return _successful(cloud, instance)
             time.sleep(every)
-    except KeyboardInterrupt:
-        terminate(cloud, instance)
-        raise
+
+
+def _interrupted(cloud: Cloud, instance: str) -> str:
+    terminate(cloud, instance)
+    return f"Instance {instance} is being terminated, since it would go on billing. Launch another one to train anew."
 
 
 def describe(cloud: Cloud, instance: str) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from PIL import Image
 
 from helpers.archives import ArchiveError, download, unpack
+from helpers.interrupts import interruptible
 from helpers.photos import SPLITS, Photo, inspect, walk
 from helpers.progress import note, progress
 from helpers.samples import draw_sample_set
@@ -51,6 +52,11 @@ def fetch(source: str | os.PathLike[str] | None, into: str | os.PathLike[str]) -
     another layout.
     """
     into, source = Path(into).expanduser(), str(source or "")
+    with interruptible(lambda: "Nothing half made is used: fetch again; a download goes on where it stopped."):
+        return _fetched(source, into)
+
+
+def _fetched(source: str, into: Path) -> Path:
     try:
         if not source:
             return _drawn(into / "sample")
@@ -206,7 +212,8 @@ def verify(folder: str | os.PathLike[str]) -> Report:
     Raises :class:`DataError` if the layout is another, or no photo can be read.
     """
     root = dog_images(Path(folder))
-    report = Report(root, inspect(root), walk(root)[1])
+    with interruptible(lambda: "No photo was changed: verify again."):
+        report = Report(root, inspect(root), walk(root)[1])
     if not report.readable:
         raise DataError(f"{root} holds no photo that can be read\n{report}")
     return report
@@ -360,11 +367,12 @@ def stage(
     if not wanted:
         raise DataError(f"{root} holds no photos to stage")
     try:
-        there = _listed(s3_client, bucket, prefix)
-        sent, uploaded = _upload(wanted, bucket, there, s3_client)
-        there = _listed(s3_client, bucket, prefix) if uploaded else there
-        stale = [key for key in there if key not in wanted]
-        _remove(s3_client, bucket, stale)
+        with interruptible(lambda: f"What has reached s3://{bucket}/{prefix} stays: stage again to send the rest."):
+            there = _listed(s3_client, bucket, prefix)
+            sent, uploaded = _upload(wanted, bucket, there, s3_client)
+            there = _listed(s3_client, bucket, prefix) if uploaded else there
+            stale = [key for key in there if key not in wanted]
+            _remove(s3_client, bucket, stale)
     except (ClientError, BotoCoreError) as error:
         raise DataError(f"staging to s3://{bucket}/{prefix} stopped: {error}. {_advice(error)}") from error
     if wrong := [key for key in wanted if there.get(key) != sent[key]]:

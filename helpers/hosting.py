@@ -18,6 +18,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from .cloud import Cloud
+from .interrupts import interruptible
 
 VARIANT = "AllTraffic"
 TAIL_LINES = 20
@@ -54,12 +55,17 @@ def deploy(
     Waits until it is in service. Raises :class:`DeploymentFailed` or ``ClientError``.
     """
     wanted = _Deployment(model_data, role, image, instance_type, instance_count, environment or {})
+    with interruptible(lambda: _interrupted(cloud, name)):
+        return _deployed(cloud, name, wanted, tags or cloud.settings.tags)
+
+
+def _deployed(cloud: Cloud, name: str, wanted: _Deployment, tags: dict[str, str]) -> dict[str, Any]:
     version, existing = wanted.version(name), _settled(cloud, name)
     if existing and (existing["EndpointStatus"], existing["EndpointConfigName"]) == ("InService", version):
         print(f"{name}: in service already")
         return existing
     # First what is checked at once: a wrong address or role must not cost the endpoint that serves.
-    _create_version(cloud, version, wanted, tags or cloud.settings.tags)
+    _create_version(cloud, version, wanted, tags)
     if existing and existing["EndpointStatus"] == "InService":
         print(f"{name}: serves something else; updating it")
         cloud.client("sagemaker").update_endpoint(EndpointName=name, EndpointConfigName=version)
@@ -67,13 +73,24 @@ def deploy(
         if existing:
             print(f"{name}: has failed; replacing it")
             delete_endpoint(cloud, name)
-        _create_endpoint(cloud, name, version, tags or cloud.settings.tags)
+        _create_endpoint(cloud, name, version, tags)
     settled = _settled(cloud, name) or {}
     if (settled.get("EndpointStatus"), settled.get("EndpointConfigName")) != ("InService", version):
         reason = settled.get("FailureReason", "it was changed or deleted meanwhile")
         raise DeploymentFailed(f"{name} does not serve this: {reason}\n" + "\n".join(log_tail(cloud, name)))
     _delete_versions(cloud, name, but=version)
     return settled
+
+
+def _interrupted(cloud: Cloud, name: str) -> str:
+    """What has become of an endpoint whose deployment was interrupted: AWS deletes none that is on its way."""
+    there = describe(cloud, name)
+    if there is None:
+        return f"There is no endpoint {name}: nothing bills."
+    return (
+        f"Endpoint {name} is {there['EndpointStatus']}, and bills until it is deleted: deploy again to wait for it, "
+        f"or end it with hosting.delete(aws, {name!r})."
+    )
 
 
 def predict(cloud: Cloud, endpoint_name: str, photo: Path | bytes, content_type: str = "image/jpeg") -> dict[str, Any]:

@@ -17,7 +17,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -27,6 +28,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 
 from .cloud import Cloud
+from .interrupts import interruptible
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -158,22 +160,28 @@ class Result:
 
 def run(requests: Requests, steps: Sequence[Step], *, open_loop: bool = False, count: int | None = None) -> Result:
     """Send, step after step, and wait; ends early after ``count`` requests, if that is given."""
-    return start(requests, steps, open_loop=open_loop, count=count).result()
+    running = start(requests, steps, open_loop=open_loop, count=count)
+    with interruptible(lambda: "No more requests are sent." if running.cancel() else "All requests had been sent."):
+        return running.result()
 
 
 def start(
     requests: Requests, steps: Sequence[Step], *, open_loop: bool = False, count: int | None = None
 ) -> Future[Result]:
-    """As :func:`run`, in the background: a notebook has an event loop of its own, and other things to look at."""
+    """As :func:`run`, in the background: a notebook has an event loop of its own, and other things to look at.
+
+    ``cancel`` what it returns to send no more.
+    """
     future: Future[Result] = Future()
-    sender = _Sender(requests, list(steps), count)
+    sender = _Sender(requests, list(steps), count, future.cancelled)
     running = sender.open_loop if open_loop else sender.closed_loop
 
     def work() -> None:
-        try:
-            future.set_result(asyncio.run(sender.send(running)))
-        except BaseException as error:
-            future.set_exception(error)
+        with suppress(InvalidStateError):  # it was cancelled
+            try:
+                future.set_result(asyncio.run(sender.send(running)))
+            except BaseException as error:
+                future.set_exception(error)
 
     threading.Thread(target=work, name="load", daemon=True).start()
     return future
@@ -182,8 +190,8 @@ def start(
 class _Sender:
     """Sends in an event loop of its own; everything here runs in its thread."""
 
-    def __init__(self, requests: Requests, steps: list[Step], count: int | None) -> None:
-        self._requests, self._steps, self._left = requests, steps, count
+    def __init__(self, requests: Requests, steps: list[Step], count: int | None, cancelled: Callable[[], bool]) -> None:
+        self._requests, self._steps, self._left, self._cancelled = requests, steps, count, cancelled
         self._samples: list[tuple[float, float, str, int]] = []
         self._lags: list[float] = []
 
@@ -255,7 +263,9 @@ class _Sender:
         self._advance(1)
 
     def _take(self) -> bool:
-        """One request of the count, if there is one left."""
+        """One request of the count, if there is one left and more are wanted."""
+        if self._cancelled():
+            return False
         if self._left is None:
             return True
         if self._left == 0:

@@ -9,6 +9,7 @@ from typing import Any
 
 from .cloud import Cloud
 from .hosting import VARIANT, describe
+from .interrupts import interruptible
 from .localaws.engines.autoscaling.simulation import Bounds, Outcome, Service, TargetTracking
 from .localaws.engines.autoscaling.simulation import simulate as run_simulation
 from .progress import note
@@ -92,6 +93,13 @@ def observe(
     A row has ``at`` (Unix seconds), ``instances``, ``desired``, ``metric`` (None without data), and the states of the
     alarms ``high`` and ``low``. Ends when ``until(row)`` is true, or after ``at_most`` seconds.
     """
+    with interruptible(lambda: "The endpoint goes on scaling, unobserved; a load in the background ends by itself."):
+        return _observed(cloud, endpoint, variant, until, at_most, every)
+
+
+def _observed(
+    cloud: Cloud, endpoint: str, variant: str, until: Callable[[dict[str, Any]], bool], at_most: float, every: float
+) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     policy, started, said = _policy(cloud, endpoint, variant), time.time(), ""
     while not rows or not (until(rows[-1]) or time.time() - started > at_most):

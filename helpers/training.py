@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -20,6 +21,7 @@ from typing import Any
 
 from .archives import unpack_tar
 from .cloud import Cloud
+from .interrupts import interruptible
 from .progress import note, watched
 
 LOGS = "/aws/sagemaker/TrainingJobs"
@@ -27,10 +29,16 @@ CHECKPOINTS = "/opt/ml/checkpoints"
 ENDED = ("Completed", "Failed", "Stopped")
 NOT_SHIPPED = [".env", ".git", ".DS_Store", ".cache", ".ipynb_checkpoints", "__pycache__", "*.pyc", ".*_cache"]
 TAIL = 20
+# How the programs of train_src tell that so many epochs are done; in the middle of one, a step's number follows.
+EPOCHS_DONE = re.compile(r"^epoch=(\d+) (?!step=)")
 
 
 class TrainingFailed(RuntimeError):
     """A training job failed; the message has AWS's reason and the end of the log."""
+
+
+class AlreadyTraining(RuntimeError):
+    """Another training job of that name is in progress, and was told something else; the message says how to end it."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +90,12 @@ def start_training(
     is the value. ``distributed`` runs the script under torchrun on every instance, as one job of all of them.
     ``max_runtime`` and (of spot jobs) ``max_wait`` are seconds. What is in ``checkpoint_uri`` is in
     ``/opt/ml/checkpoints`` when the script starts, and what the script writes there is kept. A ``requirements.txt`` in
-    ``source_dir`` is installed first. Raises ``ValueError`` or ``ClientError`` for what AWS would not take.
+    ``source_dir`` is installed first. Where such a job is in progress already, its name is returned and no second one
+    bills; if it was told other hyperparameters, :class:`AlreadyTraining` is raised. Raises ``ValueError`` or
+    ``ClientError`` for what AWS would not take.
     """
+    if running := _in_progress(cloud, base_job_name, hyperparameters):
+        return running
     trainer = make_trainer(
         cloud,
         base_job_name,
@@ -103,8 +115,9 @@ def start_training(
         image=image,
         environment=environment,
     )
-    trainer.train(input_data_config=make_inputs(channels), wait=False, logs=False)
-    return str(trainer._latest_training_job.training_job_name)
+    with interruptible(lambda: _stop_started(cloud, base_job_name)):
+        trainer.train(input_data_config=make_inputs(channels), wait=False, logs=False)
+        return str(trainer._latest_training_job.training_job_name)
 
 
 def make_trainer(
@@ -184,6 +197,36 @@ def latest_job(cloud: Cloud, base_job_name: str, status: str = "Completed") -> s
     raise LookupError(f"there is no {status} training job {base_job_name}-…; run the notebook that trains it first")
 
 
+def _in_progress(cloud: Cloud, base_job_name: str, hyperparameters: Mapping[str, Any]) -> str | None:
+    """The job of that base name that is in progress, if there is one; it was told the same."""
+    try:
+        job = latest_job(cloud, base_job_name, "InProgress")
+    except LookupError:
+        return None
+    given = describe(cloud, job).get("HyperParameters", {})
+    if any(given.get(name) != str(value) for name, value in hyperparameters.items()):
+        raise AlreadyTraining(
+            f"{job} is in progress, with other hyperparameters: follow it to its end, or end it with "
+            f"training.stop(aws, {job!r})"
+        )
+    note(f"{job} is in progress already: no second job is started")
+    return job
+
+
+def _stop_started(cloud: Cloud, base_job_name: str) -> str:
+    """Stop the job whose name is not known yet, since its start was interrupted; says what has become of it."""
+    try:
+        job = latest_job(cloud, base_job_name, "InProgress")
+    except LookupError:
+        return "No training job was started."
+    stop(cloud, job)
+    return _stopping(job)
+
+
+def _stopping(job: str) -> str:
+    return f"Training job {job} is being stopped, since it would go on billing. Start it again to train anew."
+
+
 def _checked(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
     """The SDK's driver passes them on inside single quotes; one more quote ends it, with exit code 2 and no message."""
     for name, value in hyperparameters.items():
@@ -204,30 +247,36 @@ def follow(cloud: Cloud, job: str, every: float = 2.0, show: str | None = None) 
     by default any of the job's metric definitions) is found in. Raises :class:`TrainingFailed`. An interrupt from the
     keyboard stops the job, since it would go on billing.
     """
-    teller, log, told = _Teller(job), _LogReader(cloud, job), 0
-    try:
+    with (
+        interruptible(lambda: _interrupted(cloud, job)),
+        closing(_Teller(job, hyperparameters(cloud, job).get("epochs", ""))) as teller,
+    ):
+        log, told = _LogReader(cloud, job), 0
         while True:
             description = describe(cloud, job)
             pattern = re.compile(show or "|".join(definitions(description).values()) or "$^")
-            transitions = description.get("SecondaryStatusTransitions", [])
-            teller.news(transitions[told:], [line for line in log.new() if pattern.search(line.text)])
+            transitions, lines = description.get("SecondaryStatusTransitions", []), log.new()
+            teller.news(transitions[told:], [line for line in lines if pattern.search(line.text)])
             told = len(transitions)
+            teller.tick(lines)
             if description["TrainingJobStatus"] in ENDED:
                 return _successful(cloud, description)
-            teller.tick()
             time.sleep(every)
-    except KeyboardInterrupt:
-        stop(cloud, job)
-        raise
-    finally:
-        teller.close()
 
 
-def stop(cloud: Cloud, job: str) -> None:
-    """Ask a job to stop; one that has ended is left as it is."""
-    sagemaker = cloud.client("sagemaker")
-    if describe(cloud, job)["TrainingJobStatus"] == "InProgress":
-        sagemaker.stop_training_job(TrainingJobName=job)
+def stop(cloud: Cloud, job: str) -> bool:
+    """Ask a job to stop; one that has ended is left as it is. Whether there was something to stop."""
+    if describe(cloud, job)["TrainingJobStatus"] != "InProgress":
+        return False
+    cloud.client("sagemaker").stop_training_job(TrainingJobName=job)
+    return True
+
+
+def _interrupted(cloud: Cloud, job: str) -> str:
+    """Stop a job that was followed; says what has become of it."""
+    if stop(cloud, job):
+        return _stopping(job)
+    return f"Training job {job} is {describe(cloud, job)['TrainingJobStatus']}: nothing of it is running on."
 
 
 def describe(cloud: Cloud, job: str) -> dict[str, Any]:
@@ -378,14 +427,19 @@ class _LogReader:
 
 
 class _Teller:
-    """Tells of a job's course, in plain lines; where somebody watches, above a line with its status and its time."""
+    """Tells of a job's course, in plain lines; where somebody watches, above a bar with its status and its time.
 
-    def __init__(self, job: str) -> None:
+    The bar counts ``epochs``, if the job was told any.
+    """
+
+    def __init__(self, job: str, epochs: str = "") -> None:
         self._bar: Any = None
         if watched():
             from tqdm.auto import tqdm
 
-            self._bar = tqdm(desc=f"{job}: waiting", bar_format="{desc} [{elapsed}]")
+            total = int(epochs) if epochs.isdecimal() else None
+            counted = "{l_bar}{bar}| {n_fmt} of {total_fmt} epochs [{elapsed}]"
+            self._bar = tqdm(desc=f"{job}: waiting", total=total, bar_format=counted if total else "{desc} [{elapsed}]")
             self._job = job
         else:
             note(f"training job {job}")
@@ -410,9 +464,11 @@ class _Teller:
         """A line of the log."""
         self._tell(f"{line.host} | {line.text}")
 
-    def tick(self) -> None:
-        """Show that time goes on."""
+    def tick(self, lines: Sequence[LogLine]) -> None:
+        """Show that time goes on, and how many epochs are done."""
         if self._bar is not None:
+            done = [int(found[1]) for line in lines if (found := EPOCHS_DONE.search(line.text))]
+            self._bar.n = max([self._bar.n, *done])
             self._bar.refresh()
 
     def close(self) -> None:

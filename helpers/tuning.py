@@ -10,12 +10,14 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from .cloud import Cloud
+from .interrupts import interruptible
 from .progress import note, watched
 from .training import ENDED, NOT_SHIPPED, make_inputs, make_trainer
 
@@ -83,12 +85,16 @@ def start_tuning(
     ``ranges`` are made by :func:`continuous`, :func:`integer` and :func:`categorical`; ``hyperparameters`` are those
     that stay the same. ``objective`` names the one of ``metrics`` whose last value in a trial's log is to ``goal``:
     Minimize or Maximize. ``strategy`` is Bayesian, Random, Grid or Hyperband. ``max_runtime`` is a trial's, in seconds.
-    Every trial has one instance. Raises ``ValueError`` or ``ClientError`` for what AWS would not take.
+    Every trial has one instance. Where a tuning job of that base name is in progress already, its name is returned and
+    no second one bills. Raises ``ValueError`` or ``ClientError`` for what AWS would not take.
     """
     from sagemaker.train.tuner import HyperparameterTuner
 
     if len(base_job_name) > LONGEST_BASE:
         raise ValueError(f"{base_job_name!r} is too long for a tuning job: at most {LONGEST_BASE} characters")
+    if running := _in_progress(cloud, base_job_name):
+        note(f"{running} is in progress already, as it was started: no second one is started")
+        return running
     name = f"{base_job_name}-{datetime.now(UTC):%y%m%d%H%M%S}"
     with tempfile.TemporaryDirectory() as folder:
         # The SDK's tuner packs the source folder as it is, whatever the trainer says of patterns to leave out.
@@ -119,7 +125,8 @@ def start_tuning(
             random_seed=seed,
             tags=cloud.tags,
         )
-        tuner.tune(make_inputs(channels), job_name=name, wait=False)
+        with interruptible(lambda: _interrupted(cloud, name)):
+            tuner.tune(make_inputs(channels), job_name=name, wait=False)
     return name
 
 
@@ -144,25 +151,41 @@ def follow_tuning(cloud: Cloud, name: str, every: float = 2.0) -> dict[str, Any]
     Tells how many trials have ended, how many run, and the best so far. Raises :class:`TuningFailed`. An interrupt
     stops the tuning job and its trials, since they would go on billing.
     """
-    teller = _Teller(name)
-    try:
+    with interruptible(lambda: _interrupted(cloud, name)), closing(_Teller(name)) as teller:
         while True:
             description = describe_tuning(cloud, name)
             teller.tell(description)
             if description["HyperParameterTuningJobStatus"] in ENDED:
                 return _successful(cloud, description)
             time.sleep(every)
-    except KeyboardInterrupt:
-        stop_tuning(cloud, name)
-        raise
-    finally:
-        teller.close()
 
 
-def stop_tuning(cloud: Cloud, name: str) -> None:
-    """Ask a tuning job to stop, and with it its trials; one that has ended is left as it is."""
-    if describe_tuning(cloud, name)["HyperParameterTuningJobStatus"] == "InProgress":
-        cloud.client("sagemaker").stop_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
+def stop_tuning(cloud: Cloud, name: str) -> bool:
+    """Ask a tuning job to stop, and with it its trials; one that has ended is left as it is. Whether it had not."""
+    if describe_tuning(cloud, name)["HyperParameterTuningJobStatus"] != "InProgress":
+        return False
+    cloud.client("sagemaker").stop_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
+    return True
+
+
+def _interrupted(cloud: Cloud, name: str) -> str:
+    """Stop a tuning job that was started or followed, if it is there; says what has become of it."""
+    try:
+        stopped = stop_tuning(cloud, name)
+    except cloud.client("sagemaker").exceptions.ResourceNotFound:
+        return "No tuning job was started."
+    if not stopped:
+        return f"Tuning job {name} has ended: nothing of it is running on."
+    return (
+        f"Tuning job {name} and its trials are being stopped, since they would go on billing. Start again to tune anew."
+    )
+
+
+def _in_progress(cloud: Cloud, base_job_name: str) -> str | None:
+    try:
+        return latest_tuning(cloud, base_job_name, "InProgress")
+    except LookupError:
+        return None
 
 
 def describe_tuning(cloud: Cloud, name: str) -> dict[str, Any]:

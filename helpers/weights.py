@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import urllib.request
 from pathlib import Path
 from typing import Any
 
-from tqdm.auto import tqdm
+from .progress import progress
 
 BLOCK = 1 << 20
 
@@ -62,8 +61,9 @@ def _download(url: str, into: Path) -> Path:
     try:
         with urllib.request.urlopen(url, timeout=60) as response, part.open("wb") as file:
             size = int(response.headers.get("Content-Length") or 0)
-            with tqdm.wrapattr(response, "read", total=size, desc=target.name) as stream:
-                shutil.copyfileobj(stream, file, BLOCK)
+            with progress(target.name, size or None, "bytes") as advance:
+                while block := response.read(BLOCK):
+                    advance(file.write(block))
     except OSError as error:
         raise WeightsError(f"{url} could not be fetched ({error}); give a file with WEIGHTS=, or 'none'") from error
     expected, digest = target.stem.rpartition("-")[2], _sha256(part)

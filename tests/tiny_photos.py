@@ -29,10 +29,12 @@ def encoded(image: Image.Image, kind: str = "JPEG", **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def write_photos(folder: Path, train: int = 7, valid: int = 3, test: int = 3) -> Path:
+def write_photos(
+    folder: Path, train: int = 7, valid: int = 3, test: int = 3, classes: dict[str, tuple[int, int, int]] = CLASSES
+) -> Path:
     """`folder`/{train,valid,test}/<class>/*.jpg with so many photos a class."""
     for split, count in (("train", train), ("valid", valid), ("test", test)):
-        for label, (name, colour) in enumerate(CLASSES.items()):
+        for label, (name, colour) in enumerate(classes.items()):
             (folder / split / name).mkdir(parents=True)
             for number in range(count):
                 seed = 1000 * label + number + {"train": 0, "valid": 100, "test": 200}[split]

@@ -257,10 +257,41 @@ def test_a_failing_script_raises_with_reason_and_log(cloud, jobs, tmp_path):
 def test_an_interrupt_while_following_stops_the_job(cloud, jobs, tmp_path, monkeypatch):
     name = start(cloud, jobs, tmp_path / "source", "import signal\nsignal.pause()", base_job_name="interrupted")
     monkeypatch.setattr(training.time, "sleep", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match=f"Training job {name} is being stopped, since it would go on billing"):
         training.follow(cloud, name)
     monkeypatch.undo()
     assert jobs.end(name)["TrainingJobStatus"] == "Stopped"
+
+
+def test_an_interrupt_while_starting_leaves_no_job(cloud, jobs, tmp_path, monkeypatch):
+    """AWS has taken the request, but its answer, with the job's name, is never read."""
+    from sagemaker.train import ModelTrainer
+
+    started = ModelTrainer.train
+
+    def interrupted(*arguments: Any, **more: Any) -> None:
+        started(*arguments, **more)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ModelTrainer, "train", interrupted)
+    with pytest.raises(KeyboardInterrupt, match=r"Training job (\S+) is being stopped") as caught:
+        start(cloud, jobs, tmp_path / "source", "import signal\nsignal.pause()", base_job_name="cut-short")
+    assert jobs.end(str(caught.value).split()[2])["TrainingJobStatus"] == "Stopped"
+
+
+def test_a_job_that_is_in_progress_is_not_started_twice(cloud, jobs, tmp_path, capsys):
+    script = "import signal\nsignal.pause()"
+    name = start(cloud, jobs, tmp_path / "source", script, base_job_name="once")
+    assert start(cloud, jobs, tmp_path / "source", script, base_job_name="once") == name
+    assert f"{name} is in progress already: no second job is started" in capsys.readouterr().err
+    with pytest.raises(training.AlreadyTraining, match=rf"{name} is in progress, with other hyperparameters"):
+        start(cloud, jobs, tmp_path / "source", script, base_job_name="once", hyperparameters={"epochs": 2})
+    assert training.stop(cloud, name)
+    jobs.end(name)
+    assert not training.stop(cloud, name)
+    other = start(cloud, jobs, tmp_path / "source", "pass", base_job_name="once", hyperparameters={"epochs": 2})
+    assert other != name
+    jobs.end(other)
 
 
 def test_what_cannot_be_started(cloud, jobs, tmp_path):

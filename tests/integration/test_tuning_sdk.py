@@ -154,8 +154,9 @@ def test_a_failing_tuning_job_raises_with_reasons(cloud, jobs, tmp_path):
 
 def test_an_interrupt_while_following_stops_the_tuning_job(cloud, jobs, tmp_path, monkeypatch):
     name = start(cloud, jobs, tmp_path / "source", "import signal\nsignal.pause()", base_job_name="interrupted")
+    assert start(cloud, jobs, tmp_path / "source", base_job_name="interrupted") == name, "a second one was started"
     monkeypatch.setattr(tuning.time, "sleep", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match=f"Tuning job {name} and its trials are being stopped"):
         tuning.follow_tuning(cloud, name)
     monkeypatch.undo()
     assert jobs.tuning_end(name)["HyperParameterTuningJobStatus"] == "Stopped"

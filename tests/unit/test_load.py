@@ -92,6 +92,23 @@ def test_users_ask_until_the_count_is_used_up(servers: Callable[..., Server]) ->
     assert sum(window["requests"] for window in result.windows(0.5)) == 41
 
 
+def test_a_load_that_is_given_up_asks_no_more(servers: Callable[..., Server]) -> None:
+    asked = threading.Event()
+
+    def respond(_: int) -> Answer:
+        asked.set()
+        return 200, {}, b"{}"
+
+    server = servers(respond)
+    running = load.start(load.endpoint(server.cloud(), "dogs", b"photo"), [Step(1, 3600)])
+    assert asked.wait(60)
+    assert running.cancel()
+    ended = [thread for thread in threading.enumerate() if thread.name == "load"]
+    for thread in ended:
+        thread.join(60)
+        assert not thread.is_alive()
+
+
 def test_functions_are_invoked_by_their_own_address(servers: Callable[..., Server]) -> None:
     server = servers(lambda _: (200, {"X-Amz-Function-Error": "Unhandled"}, b"{}"))
     result = load.run(load.function(server.cloud(), "dogs", {"url": "u"}, "live"), [Step(1, 60)], count=2)
