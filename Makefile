@@ -13,6 +13,8 @@ FROM ?=
 PARAMETERS ?=
 MAX_MEMORY ?=
 OUT ?= out
+WORKERS ?= 2
+SHARED_OUT := --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
 EXTRAS := --extra localaws --extra train --extra notebooks --extra test
 
 .PHONY: help run test check benchmarks test-ray notebooks site teardown lock up down clean
@@ -32,8 +34,12 @@ given = $(if $(2),--$(1)='$(2)')
 run: .venv/installed
 	$(BIN)/python -m helpers.series --out '$(OUT)' $(GIVEN)
 
+# Two workers share the tests; benchmarks compare speeds, so they have the machine to themselves. Both are run, whichever
+# fails.
 test: check .venv-site/installed
-	$(BIN)/python -m pytest -m 'not ray' tests
+	@$(BIN)/python -m pytest $(SHARED_OUT) --durations=25 -m 'not ray' --ignore=tests/benchmarks tests; tests=$$?; \
+	  $(BIN)/python -m pytest -m 'not ray' tests/benchmarks; benchmarks=$$?; \
+	  echo "tests: exit code $$tests, benchmarks: exit code $$benchmarks"; test "$$tests$$benchmarks" = 00
 
 check: .venv/installed
 	$(BIN)/ruff check .

@@ -14,12 +14,23 @@ from typing import Any
 import boto3
 import pytest
 
+from tests import workers
+
 ROOT = Path(__file__).resolve().parents[1]
 REAL_DATA = ROOT.parent / "shared" / "data"
 # AWS waits 120 s between SIGTERM and SIGKILL; the tests' server waits 6.
 TIME_SCALE = 20.0
 # What the tests' roles may: what their jobs, endpoints and functions call, but nothing of IAM.
 BROAD = ["s3:*", "logs:*", "cloudwatch:*", "sagemaker:*", "lambda:*", "ecr:*"]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Under pytest-xdist: mark what must stay on one worker, and put the longest first."""
+    if hasattr(config, "workerinput"):
+        for item in items:
+            item.add_marker(pytest.mark.xdist_group(workers.group(item.path)))
+        items.sort(key=lambda item: workers.rank(item.path))
 
 
 @dataclass(frozen=True)
