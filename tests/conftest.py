@@ -26,7 +26,10 @@ BROAD = ["s3:*", "logs:*", "cloudwatch:*", "sagemaker:*", "lambda:*", "ecr:*"]
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Under pytest-xdist: mark what must stay on one worker, and put the longest first."""
+    """Give time to what makes something slow for all; under pytest-xdist keep it on one worker, the longest first."""
+    for item in items:
+        if workers.group(item.path) in workers.TOGETHER and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(3600))
     if hasattr(config, "workerinput"):
         for item in items:
             item.add_marker(pytest.mark.xdist_group(workers.group(item.path)))
