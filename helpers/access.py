@@ -97,9 +97,16 @@ def ensure_function_role(cloud: Cloud, permissions: list[Permission] | None = No
     return ensure_role(cloud, cloud.settings.function_role_name, "lambda.amazonaws.com", wanted)
 
 
-def ensure_role(cloud: Cloud, name: str, service: str, permissions: list[Permission]) -> str:
+def ensure_role(
+    cloud: Cloud,
+    name: str,
+    service: str,
+    permissions: list[Permission],
+    tags: list[dict[str, str]] | None = None,
+) -> str:
     """A role that ``service`` may take, with exactly ``permissions`` (a changed list replaces the old); its ARN.
 
+    Its ``tags`` are the project's, by which teardown finds it, unless others are given.
     The service may take it for this account only, where it says for whom it does.
     https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html
     """
@@ -110,7 +117,10 @@ def ensure_role(cloud: Cloud, name: str, service: str, permissions: list[Permiss
     trust = _policy([statement])
     try:
         iam.create_role(
-            RoleName=name, AssumeRolePolicyDocument=trust, Tags=cloud.tags, Description="See notebook 01_setup."
+            RoleName=name,
+            AssumeRolePolicyDocument=trust,
+            Tags=cloud.tags if tags is None else tags,
+            Description="See notebook 01_setup.",
         )
         iam.get_waiter("role_exists").wait(RoleName=name)
     except iam.exceptions.EntityAlreadyExistsException:

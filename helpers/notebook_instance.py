@@ -122,14 +122,15 @@ def ensure_notebook_instance(
 ) -> dict[str, Any]:
     """The project's notebook instance, in service: made, or started where it is stopped. Returns its description.
 
-    ``role`` is an ARN; ``repository`` the address of a git repository to clone. Only with a token may its metadata be
-    read (IMDSv2), and nobody is root in its notebooks. Raises :class:`NotebookInstanceFailed`.
+    ``role`` is an ARN, for an account without the role of :mod:`helpers.notebook_role`; ``repository`` the address of
+    a git repository to clone. Only with a token may its metadata be read (IMDSv2), and nobody is root in its notebooks.
+    Raises :class:`NotebookInstanceFailed`.
     """
     sagemaker, name = cloud.client("sagemaker"), name_of(cloud)
     _ensure_lifecycle(cloud, scripts(environment.read_text(), cloud.settings.project, idle_minutes))
     wanted = {
         "InstanceType": instance_type,
-        "RoleArn": role,
+        "RoleArn": _own_role(cloud) or role,
         "VolumeSizeInGB": volume_gb,
         "LifecycleConfigName": name,
         "RootAccess": "Disabled",
@@ -197,6 +198,15 @@ def delete_lifecycle_config(cloud: Cloud, name: str) -> bool:
 
 
 # ---- details ----
+
+
+def _own_role(cloud: Cloud) -> str:
+    """The role that an administrator has made for the notebooks, by its name; "" where there is none."""
+    iam = cloud.client("iam")
+    try:
+        return str(iam.get_role(RoleName=name_of(cloud))["Role"]["Arn"])
+    except iam.exceptions.NoSuchEntityException:
+        return ""
 
 
 def _ensure_lifecycle(cloud: Cloud, rendered: dict[str, str]) -> None:

@@ -1,20 +1,28 @@
 """The role of whoever runs the notebooks: what the series calls, on what the series makes, and nothing else.
 
-It is for an administrator to make, once. Who has it can give the project's other roles what he likes, since he writes
+It is for an administrator to make, once: ``python -m helpers.notebook_role --target aws``. A notebook instance that
+notebook 01 makes afterwards runs under it; without it, under the training jobs' role, which may start nothing. Who has
+it can give the project's other roles what he likes, since he writes
 their policies: an organisation that minds sets a permissions boundary on them.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html
 """
 
 from __future__ import annotations
 
+import argparse
+import sys
 from typing import Any
 
+from . import access, notebook_instance
 from .access import Permission
 from .budgets import budget_name
-from .cloud import Cloud
+from .cloud import Cloud, CloudError, connect
 from .compute import name_of as instance_name
 from .notebook_instance import name_of as notebook_name
+from .settings import Settings, SettingsError
 
+SERVICE = "sagemaker.amazonaws.com"
+POLICY_CHARACTERS = 6_144  # of a managed policy; a role takes ten
 SCALING = "application-autoscaling"
 
 
@@ -118,6 +126,7 @@ def _roles(cloud: Cloud) -> list[Permission]:
     passed = ((sagemaker, "sagemaker"), (function, "lambda"), (instance, "ec2"))
     return [
         _may("iam", roles, sagemaker, function, instance, why="make and check the project's three roles"),
+        _may("iam", "GetRole", f"{iam}:role/{notebook_name(cloud)}", why="see that the notebooks have a role"),
         *(
             _may("iam", "PassRole", role, why=f"hand it to {service}, and to nobody else", condition=_only_to(service))
             for role, service in passed
@@ -213,4 +222,81 @@ def _money(cloud: Cloud) -> list[Permission]:
     ]
 
 
-__all__ = ["must_not", "permissions"]
+# ---- the role itself ----
+
+
+def documents(cloud: Cloud) -> list[str]:
+    """The permissions as managed policies: a role's inline policies may not have as many characters together."""
+    found: list[list[Permission]] = [[]]
+    for one in permissions(cloud):
+        if _characters(access.document([*found[-1], one])) > POLICY_CHARACTERS:
+            found.append([])
+        found[-1].append(one)
+    return [access.document(part) for part in found]
+
+
+def _characters(policy: str) -> int:
+    """As IAM counts them: white space is free."""
+    return len("".join(policy.split()))
+
+
+def ensure(cloud: Cloud) -> str:
+    """The role of a notebook instance that runs the series; its ARN. Raises ``ClientError`` where the caller may not.
+
+    It is the administrator's, and not of the project's tag: teardown, which may run under it, leaves it.
+    """
+    iam, name = cloud.client("iam"), notebook_name(cloud)
+    tags = [{"Key": "notebooks-of", "Value": cloud.settings.project}]
+    arn = access.ensure_role(cloud, name, SERVICE, notebook_instance.permissions(cloud), tags)
+    _delete_policies(cloud)
+    for number, policy in enumerate(documents(cloud), 1):
+        made = iam.create_policy(PolicyName=f"{name}-{number}", PolicyDocument=policy, Tags=tags)
+        iam.attach_role_policy(RoleName=name, PolicyArn=made["Policy"]["Arn"])
+    return arn
+
+
+def delete(cloud: Cloud) -> bool:
+    """Delete the role and its policies; False where there was none."""
+    role = cloud.session.resource("iam").Role(notebook_name(cloud))
+    try:
+        _delete_policies(cloud)
+        for policy in role.policies.all():
+            policy.delete()
+        role.delete()
+    except cloud.client("iam").exceptions.NoSuchEntityException:
+        return False
+    return True
+
+
+def _delete_policies(cloud: Cloud) -> None:
+    for policy in cloud.session.resource("iam").Role(notebook_name(cloud)).attached_policies.all():
+        policy.detach_role(RoleName=notebook_name(cloud))
+        if f"::{cloud.account}:policy/{notebook_name(cloud)}-" in policy.arn:
+            policy.delete()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Make or delete the role; 0 if that was done, 2 for a bad setting or no identity."""
+    parser = argparse.ArgumentParser(
+        prog="python -m helpers.notebook_role", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument("--project", default="dog-breeds", help="prefix of every name (default: %(default)s)")
+    parser.add_argument("--target", default="local", choices=("local", "aws"), help="default: %(default)s")
+    parser.add_argument("--region", default="us-east-1", help="default: %(default)s")
+    parser.add_argument("--delete", action="store_true", help="delete the role instead")
+    options = vars(parser.parse_args(arguments))
+    remove = options.pop("delete")
+    try:
+        cloud = connect(Settings.of(**options))
+    except (SettingsError, CloudError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    if remove:
+        print("deleted" if delete(cloud) else "there was none")
+    else:
+        print(ensure(cloud))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import boto3
 import pytest
 
-from helpers import access, cloud, costs, functions, notebook_role, quotas, teardown
+from helpers import access, cloud, costs, functions, notebook_instance, notebook_role, quotas, teardown
 from helpers.settings import Settings
 from tests import everything
 from tests.actors import ACCOUNT, role, session
@@ -72,3 +72,27 @@ def test_what_it_must_not_is_denied(notebook, user):
         with pytest.raises(notebook.client("iam").exceptions.ClientError) as refused:
             call()
         assert access.read_denial(str(refused.value))["who"].startswith(f"arn:aws:sts::{ACCOUNT}:assumed-role/")
+
+
+def test_a_notebook_instance_runs_under_the_role_that_an_administrator_has_made_for_it(user, monkeypatch, capsys):
+    monkeypatch.setenv("LOCALAWS_STATE", str(user.state))
+    assert notebook_role.main(["--project", "hosted"]) == 0
+    arn = capsys.readouterr().out.strip()
+    assert arn == f"arn:aws:iam::{ACCOUNT}:role/hosted-notebook"
+    there = cloud.Cloud(Settings.of(project="hosted"), boto3.Session(region_name="us-east-1"), ACCOUNT, "administrator")
+    training = access.ensure_sagemaker_role(there)
+    assert notebook_instance.ensure_notebook_instance(there, training)["RoleArn"] == arn
+    asked = {"ActionNames": ["sagemaker:CreateTrainingJob", "sagemaker:StopNotebookInstance", "iam:CreateUser"]}
+    here = f"arn:aws:sagemaker:us-east-1:{ACCOUNT}"
+    resources = [f"{here}:training-job/hosted-single-1", f"{here}:notebook-instance/hosted-notebook", "*"]
+    decisions = [
+        user.client("iam").simulate_principal_policy(PolicySourceArn=arn, ActionNames=[action], ResourceArns=[resource])
+        for action, resource in zip(asked["ActionNames"], resources, strict=True)
+    ]
+    assert [one["EvaluationResults"][0]["EvalDecision"] for one in decisions] == ["allowed", "allowed", "implicitDeny"]
+
+    assert teardown.delete(there, teardown.find(there), lambda _: None) == []
+    assert notebook_role.main(["--project", "hosted", "--delete"]) == 0  # teardown has left it: it may run under it
+    assert notebook_role.main(["--project", "hosted", "--delete"]) == 0
+    assert capsys.readouterr().out.split("\n")[-3:] == ["deleted", "there was none", ""]
+    assert notebook_role.main(["--project", "Not A Name"]) == 2

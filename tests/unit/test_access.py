@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import re
 from types import SimpleNamespace
 
@@ -69,8 +70,14 @@ def test_nobody_may_pass_a_role_to_just_any_service():
 
 
 def test_the_notebooks_role_fits_in_the_policies_of_a_role():
-    # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html: 10,240 characters without blanks.
-    assert len(re.sub(r"\s", "", access.document(notebook_role.permissions(CLOUD)))) < 10_240
+    # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html: without blanks, and ten of them.
+    longest = Cloud(Settings.of(project="a" * 14, region="ap-southeast-1"), CLOUD.session, CLOUD.account, "me")
+    policies = notebook_role.documents(longest)
+    assert 2 <= len(policies) <= 10
+    assert all(len(re.sub(r"\s", "", policy)) <= 6_144 for policy in policies)
+    stated = [statement for policy in policies for statement in json.loads(policy)["Statement"]]
+    assert stated == json.loads(access.document(notebook_role.permissions(longest)))["Statement"]
+    assert len(re.sub(r"\s", "", access.document(notebook_instance.permissions(longest)))) < 10_240
 
 
 # ---- refusals ----
