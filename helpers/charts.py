@@ -406,7 +406,7 @@ def busy(load: Busy, provisioned: int) -> Figure:
         ax = axes[0, 0]
         ax.fill_between(load.at, load.environments, step="post", color=SKY, lw=0)
         over = np.maximum(load.environments, provisioned)
-        ax.fill_between(load.at, over, provisioned, step="post", color=VERMILION, lw=0, label="more: cold starts")
+        ax.fill_between(load.at, over, provisioned, step="post", color=VERMILION, lw=0, label="more: started on demand")
         ax.axhline(provisioned, color=VERMILION, lw=1.2, ls="--", label=f"{provisioned} kept ready")
         ax.axhline(load.mean, color=BLUE, lw=1.6, label=f"mean {load.mean:.2g}")
         ax.set(xlabel="seconds", xlim=(0, float(load.at[-1])), ylim=(0, 1.35 * most))

@@ -27,11 +27,11 @@ class Busy:
 
     @property
     def most(self) -> int:
-        """How many were ever busy at once: what was cold-started, had nobody provisioned them."""
+        """How many were ever busy at once."""
         return int(self.environments.max())
 
     def within(self, provisioned: int) -> float:
-        """The share of requests that find one of so many environments idle, the others waiting for a cold start."""
+        """The share of requests that find one of so many environments idle; the others wait for one that is started."""
         before = self.environments[self._arrivals] - 1
         return float((before < provisioned).mean())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from .cloud import Cloud
@@ -26,6 +27,7 @@ MEASURED = {
     METRICS["per-minute"]: ("InvocationsPerInstance", "Sum", 60),
 }
 POLICY = "target-tracking"
+SETTLING = {"Delay": 1, "MaxAttempts": 1800}  # seconds
 
 
 def ensure_autoscaling(
@@ -70,6 +72,21 @@ def remove_autoscaling(cloud: Cloud, endpoint: str, variant: str = VARIANT) -> N
         client.deregister_scalable_target(**_where(endpoint, variant))
     except client.exceptions.ObjectNotFoundException:
         return
+
+
+def set_instances(cloud: Cloud, endpoint: str, count: int, variant: str = VARIANT) -> int:
+    """Have so many instances now, by hand, and wait for them; returns how many there are.
+
+    A policy that is in force goes on deciding afterwards.
+    """
+    sagemaker = cloud.client("sagemaker")
+    settle = partial(sagemaker.get_waiter("endpoint_in_service").wait, EndpointName=endpoint, WaiterConfig=SETTLING)
+    settle()
+    if _instances(cloud, endpoint, variant) != count:
+        change = {"VariantName": variant, "DesiredInstanceCount": count}
+        sagemaker.update_endpoint_weights_and_capacities(EndpointName=endpoint, DesiredWeightsAndCapacities=[change])
+        settle()
+    return _instances(cloud, endpoint, variant)
 
 
 def activities(cloud: Cloud, endpoint: str, variant: str = VARIANT) -> list[dict[str, Any]]:
@@ -187,6 +204,11 @@ def _look(cloud: Cloud, endpoint: str, variant: str, policy: dict[str, Any] | No
         "metric": _metric(cloud, endpoint, variant, policy),
         **_alarm_states(cloud, policy),
     }
+
+
+def _instances(cloud: Cloud, endpoint: str, variant: str) -> int:
+    described = (describe(cloud, endpoint) or {}).get("ProductionVariants", [])
+    return next((int(one["CurrentInstanceCount"]) for one in described if one["VariantName"] == variant), 0)
 
 
 def _alarm_states(cloud: Cloud, policy: dict[str, Any] | None) -> dict[str, str]:

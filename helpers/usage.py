@@ -94,7 +94,10 @@ def _training_job(cloud: Cloud, name: str, now: datetime) -> Iterable[Used]:
 
 
 def _endpoint(cloud: Cloud, name: str, now: datetime) -> Iterable[Used]:
-    """From creation to now, with as many instances as the configuration began with or the autoscaler has set since."""
+    """From creation to now, with as many instances as the configuration began with or has been set since.
+
+    The autoscaler keeps a list of its changes; of those by hand only the last is known.
+    """
     sagemaker = cloud.client("sagemaker")
     endpoint = sagemaker.describe_endpoint(EndpointName=name)
     config = sagemaker.describe_endpoint_config(EndpointConfigName=endpoint["EndpointConfigName"])
@@ -102,7 +105,7 @@ def _endpoint(cloud: Cloud, name: str, now: datetime) -> Iterable[Used]:
         if "InstanceType" not in variant:
             continue
         count = variant.get("InitialInstanceCount", 1)
-        changes = _scaled(cloud, name, variant["VariantName"])
+        changes = [*_scaled(cloud, name, variant["VariantName"]), *_last_change(endpoint, variant["VariantName"])]
         seconds = instance_seconds(endpoint["CreationTime"], now, count, changes)
         yield _hours(f"endpoint {name}", "Host", variant["InstanceType"], seconds)
 
@@ -114,6 +117,13 @@ def _scaled(cloud: Cloud, endpoint: str, variant: str) -> list[tuple[datetime, i
     activities = [one for page in pages.paginate(**where) for one in page["ScalingActivities"]]
     counted = ((one, COUNT.search(one.get("Description", ""))) for one in activities if one["StatusCode"] == DONE)
     return [(one["StartTime"], int(count[1])) for one, count in counted if count]
+
+
+def _last_change(endpoint: dict[str, Any], variant: str) -> Iterator[tuple[datetime, int]]:
+    """Since when there are as many instances as now, while nothing is changing."""
+    for one in endpoint.get("ProductionVariants", []):
+        if endpoint["EndpointStatus"] == "InService" and one["VariantName"] == variant:
+            yield endpoint["LastModifiedTime"], one["CurrentInstanceCount"]
 
 
 def instance_seconds(start: datetime, end: datetime, count: int, changes: Iterable[tuple[datetime, int]]) -> float:

@@ -69,6 +69,7 @@ def test_an_endpoint_follows_its_load(hosting: Hosting, cloud: Cloud) -> None:
 
     scaling.remove_autoscaling(cloud, name)
     scaling.remove_autoscaling(cloud, name)
+    assert [scaling.set_instances(cloud, name, count) for count in (2, 2, 1)] == [2, 2, 1]
     scaling.ensure_autoscaling(cloud, name)
     # Deleting an endpoint deregisters its variants, as on AWS.
     hosting.delete(name)

@@ -65,7 +65,7 @@ def test_the_pictures_are_there(out):
         "04_spot_training": 4,
         "05_ec2_training": 1,
         "06_lambda": 2,
-        "07_scaling": 3,
+        "07_scaling": 4,
     }
     assert {name: pictures(out / f"{name}.ipynb") for name in wanted} == wanted
 

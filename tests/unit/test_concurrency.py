@@ -42,5 +42,5 @@ def test_the_figure_shows_what_is_kept_ready_and_what_is_more() -> None:
     axes = charts.busy(concurrency.simulate(10, 0.3), provisioned=4).axes[0]
     legend = axes.get_legend()
     assert legend is not None
-    assert [text.get_text() for text in legend.get_texts()] == ["more: cold starts", "4 kept ready", "mean 3"]
+    assert [text.get_text() for text in legend.get_texts()] == ["more: started on demand", "4 kept ready", "mean 3"]
     assert axes.get_title(loc="left") == "busy environments: 10 requests a second of 0.3 s each"
