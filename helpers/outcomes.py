@@ -39,7 +39,8 @@ class Outcome:
     def read(cls, executed: Path) -> Outcome:
         """From an executed copy; one that no run has noted to have ended has failed."""
         document = nbformat.read(executed, as_version=4)
-        noted = document.metadata.get(RECORD, {"failed": "the run was ended while it ran"})
+        ended = {"failed": f"cell {last_cell(document)}: the run was ended while it ran"}
+        noted = document.metadata.get(RECORD, ended)
         result, lines = summary(document)
         return cls(
             notebook=executed,
@@ -70,11 +71,10 @@ def of_runs(out: Path, settings: Settings) -> list[Outcome]:
     return found
 
 
-def last_cell(executed: Path) -> int:
+def last_cell(document: Any) -> int:
     """The number of the code cell that an executed copy ended in, counted as its kernel did."""
-    cells = [cell for cell in nbformat.read(executed, as_version=4).cells if cell.cell_type == "code"]
-    started = [cell for cell in cells if cell.metadata.get("papermill", {}).get("start_time")]
-    return len(started)
+    cells = [cell for cell in document.cells if cell.cell_type == "code"]
+    return sum(bool(cell.metadata.get("papermill", {}).get("start_time")) for cell in cells)
 
 
 def summary(document: Any) -> tuple[str, list[Line]]:

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -113,7 +113,7 @@ def execute(notebook: Path, settings: Settings, out: Path, max_memory: float | N
         except PapermillExecutionError as error:
             failed = f"cell {error.exec_count}: {error.ename}: {error.evalue}"
         except RuntimeError as error:  # the kernel has died; so it does where the watch or the system has ended it
-            failed = f"cell {outcomes.last_cell(executed)}: {watch.refusal or error}"
+            failed = f"cell {outcomes.last_cell(nbformat.read(executed, as_version=4))}: {watch.refusal or error}"
     outcomes.note(executed, time.monotonic() - started, watch.peak, failed)
     _write_page(nbformat.read(executed, as_version=4), executed.with_suffix(".html"))
     return Outcome.read(executed)
@@ -192,7 +192,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = vars(_parser().parse_args(arguments))
     given = {name: options.pop(name) for name in Settings.model_fields}
     given = {name: value for name, value in given.items() if value is not None}
-    files = [Path(one) for group in options["parameters"] for one in _listed(group)]
+    files = [Path(one) for group in options["parameters"] for one in group.split(",") if one]
     try:
         notebooks = chosen(_listed(options["only"]), options["start"])
         with _ends_by_signal():
@@ -200,24 +200,23 @@ def main(arguments: list[str] | None = None) -> int:
                 return _run_sets(files, given, options)
             settings = Settings.of(**{**(parameter_sets.read(files[0]) if files else {}), **given})
             return _run_one(settings, notebooks, options, given)
-    except (SettingsError, parameter_sets.PreparationError) as error:
+    except (SettingsError, parameter_sets.PreparationError, cloud.CloudError) as error:
         print(error, file=sys.stderr)
         return 2
 
 
 def _run_one(settings: Settings, notebooks: list[Path], options: Mapping[str, Any], given: Mapping[str, Any]) -> int:
-    out = options["out"].resolve()
-    try:
+    out, done = options["out"].resolve(), None
+    with suppress(KeyboardInterrupt):
         done = run(settings, notebooks, out, options["max_memory"], options["leave_running"])
-    except KeyboardInterrupt:
-        done = []
     print(f"\n{out / 'index.html'}")
     names = [notebook.name for notebook in notebooks]
     failed = next((one for one in outcomes.of_runs(out, settings) if one.failed and one.notebook.name in names), None)
     if failed:
         print(f"{failed.notebook.name} failed in {failed.failed}", file=sys.stderr)
         print(f"continue there with: {_resuming(failed.notebook.name[:2], options, given)}", file=sys.stderr)
-        return 1 if done else 130
+    if failed or done is None:
+        return 130 if done is None else 1
     if options["store"]:
         store(done)
     return 0
@@ -227,8 +226,9 @@ def _run_sets(files: list[Path], given: Mapping[str, Any], options: Mapping[str,
     if options["store"]:
         raise SettingsError("--store is for one run: name one file of parameters")
     sets = parameter_sets.read_all(files, given)
-    passed = {"only": options["only"], "from": options["start"], **given}
-    command = [f"--{name.replace('_', '-')}={value}" for name, value in passed.items() if value != ""]
+    chosen_ones = {"only": options["only"], "from": options["start"]}
+    passed = {**{name: value for name, value in chosen_ones.items() if value}, **given}
+    command = [f"--{name.replace('_', '-')}={value}" for name, value in passed.items()]
     return parameter_sets.run(sets, command, options["out"].resolve(), options["max_memory"])
 
 
