@@ -41,7 +41,12 @@ ON_START = """#!/bin/bash
 # At every start: what is not on the volume is gone after a stop.
 set -e
 dnf install -y unzip
-python=/home/ec2-user/SageMaker/.envs/{name}/bin/python
+home=/home/ec2-user/SageMaker
+python=$home/.envs/{name}/bin/python
+# What draws this environment's progress bars, for the instance's own JupyterLab, which need not have it.
+extensions=/home/ec2-user/.local/share/jupyter/labextensions
+sudo -u ec2-user mkdir -p $extensions
+sudo -u ec2-user ln -sfn $home/.envs/{name}/share/jupyter/labextensions/@jupyter-widgets $extensions/@jupyter-widgets
 if [ -x $python ]; then
   sudo -u ec2-user -i $python -m ipykernel install --user --name {name}
 fi

@@ -1,6 +1,7 @@
 """Progress to suit its reader: a bar where somebody watches, now and then a plain line where it goes into a file.
 
-All of it goes to stderr: it tells how a run went, which is no part of a notebook's result.
+All of it goes to stderr: it tells how a run went, which is no part of a notebook's result. But not where a notebook is
+open in a browser: that shows stderr in red, as if something had failed.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, TextIO
 
 from tqdm.auto import tqdm
 
@@ -17,16 +19,23 @@ SECONDS_BETWEEN_LINES = 15.0
 
 def note(line: str) -> None:
     """Say something in passing."""
-    print(line, file=sys.stderr, flush=True)
+    print(line, file=stream(), flush=True)
+
+
+def stream() -> TextIO:
+    """Where to say how things go."""
+    return sys.stdout if getattr(_kernel(), "_allow_stdin", False) else sys.stderr
 
 
 def watched() -> bool:
-    """Whether somebody sees stderr as it is written: a terminal, or a notebook that is open in a browser."""
-    if "IPython" in sys.modules:
-        shell = sys.modules["IPython"].get_ipython()
-        # A browser lets a cell ask for input; papermill and nbconvert do not, which tells them apart.
-        return bool(getattr(getattr(shell, "kernel", None), "_allow_stdin", sys.stderr.isatty()))
-    return sys.stderr.isatty()
+    """Whether somebody sees it as it is written: in a terminal, or in a notebook that is open in a browser."""
+    # A browser lets a cell ask for input; papermill and nbconvert do not, which tells them apart.
+    return bool(getattr(_kernel(), "_allow_stdin", sys.stderr.isatty()))
+
+
+def _kernel() -> Any:
+    """The kernel that this runs in, or None."""
+    return getattr(sys.modules["IPython"].get_ipython(), "kernel", None) if "IPython" in sys.modules else None
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +21,7 @@ from typing import Any
 from .archives import unpack_tar
 from .cloud import Cloud
 from .interrupts import interruptible
-from .progress import note, watched
+from .progress import note, stream, watched
 
 LOGS = "/aws/sagemaker/TrainingJobs"
 CHECKPOINTS = "/opt/ml/checkpoints"
@@ -480,4 +479,4 @@ class _Teller:
         if self._bar is None:
             note(text)
         else:
-            self._bar.write(text, file=sys.stderr)
+            self._bar.write(text, file=stream())

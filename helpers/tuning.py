@@ -22,6 +22,7 @@ from .progress import note, watched
 from .training import ENDED, NOT_SHIPPED, make_inputs, make_trainer
 
 LONGEST_BASE = 19  # a tuning job's name has at most 32 characters, 13 of them for the time
+BAR = "{l_bar}{bar}| {n_fmt} of {total_fmt} trials [{elapsed}{postfix}]"
 INTERNAL = ("sagemaker_", "_tuning_")  # hyperparameters that the SDK and AWS add to a trial's own
 KINDS: dict[str, type[int] | type[float]] = {"IntegerParameterRanges": int, "ContinuousParameterRanges": float}
 
@@ -334,7 +335,7 @@ class _Teller:
         if self._bar is None:
             from tqdm.auto import tqdm
 
-            self._bar = tqdm(desc=self._name, total=progress.trials, unit=" trials")
+            self._bar = tqdm(desc=self._name, total=progress.trials, bar_format=BAR)
         self._bar.update(progress.ended - self._bar.n)
         self._bar.set_postfix_str(f"{progress.running} running; best: {progress.best}")
 

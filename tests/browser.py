@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, Request, Response, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Playwright, Request, Response, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "microsoft-edge")
 MISSING = (
@@ -75,12 +75,16 @@ def browser() -> Iterator[Browser]:
     """One headless Chromium for all tests of a process; without one they are skipped, under CI failed."""
     with sync_playwright() as playwright:
         path = find_browser(playwright)
+        needed = os.environ.get("REQUIRE_BROWSER") or ("1" if os.environ.get("CI") else "0")
+        do_without = pytest.fail if needed == "1" else pytest.skip
         if path is None:
-            needed = os.environ.get("CI") or os.environ.get("REQUIRE_BROWSER") == "1"
-            (pytest.fail if needed else pytest.skip)(MISSING)
+            do_without(MISSING)
         as_root = hasattr(os, "geteuid") and os.geteuid() == 0
         flags = [*FLAGS, "--no-sandbox"] if as_root else list(FLAGS)
-        started = playwright.chromium.launch(executable_path=path, args=flags, chromium_sandbox=not as_root)
+        try:
+            started = playwright.chromium.launch(executable_path=path, args=flags, chromium_sandbox=not as_root)
+        except Error as error:
+            do_without(f"{path} does not start: {error}")
         yield started
         started.close()
 

@@ -1,9 +1,12 @@
 import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jupyterlab_server.config import get_federated_extensions
 
 from helpers import notebook_instance
 from helpers.localaws.engines.notebook_instances import PASSING, faults, settled
@@ -33,6 +36,20 @@ def test_the_idle_check_is_python_and_stops_only_an_idle_instance(scripts):
     source = scripts["OnStart"].partition("<<'PYTHON'\n")[2].partition("\nPYTHON")[0]
     compile(source, "stop-when-idle", "exec")
     assert "> 45" in source
+
+
+def test_the_instances_own_jupyter_finds_what_draws_progress_bars(scripts, tmp_path):
+    """The lines that link it, run with a home of their own: the JupyterLab of this environment then finds it there."""
+    wanted = [line for line in scripts["OnStart"].splitlines() if line.startswith(("home=", "extensions=", "sudo -u"))]
+    lines = [line.replace("sudo -u ec2-user ", "").replace("/home/ec2-user", str(tmp_path)) for line in wanted]
+    shared = tmp_path / "SageMaker" / ".envs" / "dog-breeds" / "share"
+    shared.parent.mkdir(parents=True)
+    shared.symlink_to(Path(sys.prefix) / "share")
+    for _ in range(2):  # at every start
+        subprocess.run(["bash", "-e"], input="\n".join(lines), text=True, check=True)
+    found = get_federated_extensions([str(tmp_path / ".local" / "share" / "jupyter" / "labextensions")])
+    assert "@jupyter-widgets/jupyterlab-manager" in found
+    assert "ipywidgets=" in (ROOT / "environment.yml").read_text()
 
 
 def test_a_script_that_is_too_long_is_refused():

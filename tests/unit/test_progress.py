@@ -70,3 +70,13 @@ def test_without_a_kernel_the_terminal_decides(monkeypatch: pytest.MonkeyPatch) 
 def test_notes_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     note("is there already")
     assert capsys.readouterr() == ("", "is there already\n")
+
+
+@pytest.mark.parametrize("asks", [True, False])
+def test_a_browser_does_not_show_notes_as_errors(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, asks: bool
+) -> None:
+    shell = SimpleNamespace(kernel=SimpleNamespace(_allow_stdin=asks))
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    note("is there already")
+    assert capsys.readouterr() == (("is there already\n", "") if asks else ("", "is there already\n"))
