@@ -101,8 +101,11 @@ class Executed:
 
     @property
     def seconds(self) -> float:
-        """How long it ran. Only what ``make run`` has executed tells it."""
-        return float(self.document["metadata"]["papermill"]["duration"])
+        """How long it ran, as ``make run`` notes it. Raises :class:`Missing` where it has failed, or did not end."""
+        noted = self.document["metadata"].get("series", {"failed": "the run was ended while it ran"})
+        if noted["failed"]:
+            raise Missing(f"{self.path.name} has failed in that run: {noted['failed']}")
+        return float(noted["seconds"])
 
     def bill(self) -> list[dict[str, Any]]:
         """Its bill, item by item. Only what ``make run`` has executed tells it."""
@@ -183,4 +186,4 @@ def _escaped(text: str) -> str:
 
 
 def _is_number(text: str) -> bool:
-    return re.fullmatch(r"-?[\d.,]+", text) is not None
+    return re.fullmatch(r"-?[\d.,]+(e[-+]\d+)?", text) is not None

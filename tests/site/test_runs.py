@@ -62,7 +62,7 @@ def test_a_finished_run_is_told_with_its_times_and_its_bill(runs, tmp_path):
     """What ``make run`` leaves: the stored notebooks, with durations and summaries in them."""
     for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"):
         document = json.loads(path.read_text())
-        document["metadata"]["papermill"] = {"duration": 12.34}
+        document["metadata"]["series"] = {"seconds": 12.34, "failed": ""}
         line = {"what": f"endpoint of {path.stem}", "quantity": 0.5, "unit": "h", "usd": 0.102, "source": "list"}
         last = [cell for cell in document["cells"] if cell["cell_type"] == "code"][-1]
         last["outputs"][-1]["data"][runs.SUMMARY] = {"lines": [line]}
@@ -74,3 +74,9 @@ def test_a_finished_run_is_told_with_its_times_and_its_bill(runs, tmp_path):
     assert r"| 08\_teardown | endpoint of 08\_teardown | 0.5 | h | 0.102000 |" in run
     assert made["run/time-and-money.png"] == made["runs/time-and-money.png"]
     assert made["run/interruption.png"].startswith(base64.b64decode("iVBORw0KGgo="))
+
+
+def test_a_run_that_failed_is_not_compared(runs):
+    failed = {"cells": [], "metadata": {"series": {"seconds": 1.0, "failed": "cell 3: ValueError: no"}}}
+    with pytest.raises(runs.Missing, match="has failed in that run: cell 3"):
+        _ = runs.Executed(Path("05_ec2_training.ipynb"), failed).seconds
