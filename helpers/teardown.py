@@ -237,7 +237,9 @@ def _deregister(cloud: Cloud, name: str) -> None:
 
 def _delete_endpoint(cloud: Cloud, name: str) -> None:
     sagemaker = cloud.client("sagemaker")
-    _settle(partial(sagemaker.describe_endpoint, EndpointName=name), "EndpointStatus", ("Creating", "Updating"))
+    # SystemUpdating: AWS, or a restarted embedded one, renews its instances; until then nothing can be changed.
+    unsettled = ("Creating", "Updating", "SystemUpdating", "RollingBack")
+    _settle(partial(sagemaker.describe_endpoint, EndpointName=name), "EndpointStatus", unsettled)
     sagemaker.delete_endpoint(EndpointName=name)
     sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=name, WaiterConfig=WAIT)
 
