@@ -99,6 +99,7 @@ ONE_PAGE = {
     "iam:ListRoleTags": "a role has at most 50",
     "iam:GetServiceLastAccessedDetails": "a report of a role that may use few services",
     "sagemaker:ListTrainingJobs": "the newest first, and the newest is wanted",
+    "sagemaker:ListHyperParameterTuningJobs": "the newest first, and the newest is wanted",
     "ec2:DescribeImages": "by id",
     "ec2:DescribeVpcs": "there is at most one default VPC",
     "ec2:DescribeSecurityGroups": "by name, of which there is one in a VPC",
