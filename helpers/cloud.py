@@ -7,6 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -194,6 +196,26 @@ def start_embedded(settings: Settings) -> None:
     """Start the embedded AWS, or leave it as it is where it runs; on AWS there is nothing to start."""
     if settings.target == "local":
         _localaws("up", "--time-scale", str(settings.time_scale))
+
+
+def resume_embedded(settings: Settings) -> None:
+    """Where an earlier run has left state: start the embedded AWS on it, and wait for the endpoint's instances.
+
+    They are started anew with it, and until they answer a notebook that calls the endpoint would be refused (503).
+    """
+    if settings.target != "local" or not (embedded_state() / "id").exists():
+        return
+    found = _embedded(settings.time_scale)
+    sagemaker = boto3.client(
+        "sagemaker",
+        region_name=settings.region,
+        endpoint_url=found["AWS_ENDPOINT_URL"],
+        aws_access_key_id=found["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=found["AWS_SECRET_ACCESS_KEY"],
+    )
+    with suppress(sagemaker.exceptions.ClientError):  # there is no endpoint yet
+        while sagemaker.describe_endpoint(EndpointName=settings.endpoint_name)["EndpointStatus"] == "SystemUpdating":
+            time.sleep(0.5)
 
 
 def stop_embedded() -> None:

@@ -51,6 +51,7 @@ def run(
     with ThreadPoolExecutor(1) as pool:
         packages = pool.submit(disk_bytes, Path(sys.prefix))  # many files: counted while the notebooks run
         try:
+            cloud.resume_embedded(settings)
             for notebook in notebooks:
                 print(f"{notebook.stem:20}", end=" ", flush=True)
                 done.append(execute(notebook, settings, out, max_memory))
