@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_BARS = 12
+SMALL = 0.0001  # USD
 
 
 def prices(choices: Sequence[Choice]) -> Figure:
@@ -45,7 +46,8 @@ def lines(given: Sequence[Line], budget: float | None = None) -> Figure:
         ax = axes[0, 0]
         for place, usd in enumerate(amounts.values()):
             ax.barh(-place, usd, color=BLUE, height=0.7)
-            ax.annotate(f"${usd:.4f}", (usd, -place), (4, 0), textcoords="offset points", va="center", size=8)
+            told = f"${usd:.4f}" if usd >= SMALL else f"less than ${SMALL}"
+            ax.annotate(told, (usd, -place), (4, 0), textcoords="offset points", va="center", size=8)
         ax.set_yticks([-place for place in range(len(amounts))], list(amounts))
         most = max([*amounts.values(), budget or 0.0], default=0.0)
         if budget:
@@ -85,7 +87,8 @@ def forgotten(meters: Sequence[Line], days: int = 30, budget: float | None = Non
         for day in ends:
             ax.plot([day], [hour * 24 * day], "o", color=VERMILION, clip_on=False)
             told = f"${hour * 24 * day:,.0f} after {day} days"
-            ax.annotate(told, (day, hour * 24 * day), (-6, 6), textcoords="offset points", ha="right", size=8)
+            side, shift = ("left", (-8, 22)) if day < 0.2 * days else ("right", (-6, 8))  # off the axis at the left
+            ax.annotate(told, (day, hour * 24 * day), shift, textcoords="offset points", ha=side, size=8)
         if budget:
             ax.axhline(budget, color=GREY, lw=1.5, ls="--")
             ax.annotate(f"budget ${budget:.2f}", (days, budget), (0, 3), textcoords="offset points", ha="right", size=8)
