@@ -14,8 +14,8 @@ HOUR = 3600
 def running(cloud: Cloud) -> list[Line]:
     """One line, of one hour, for each thing of the project that bills until somebody ends it.
 
-    Endpoints with as many instances as they have now, notebook instances and EC2 instances that run, and provisioned
-    concurrency. Raises :class:`UnknownPrice` for a type without a price.
+    Endpoints with as many instances as they have or are to have, notebook instances and EC2 instances that run, and
+    provisioned concurrency. Raises :class:`UnknownPrice` for a type without a price.
     """
     names = tagged(cloud)
     endpoints = [line for kind, name in names if kind == "sagemaker:endpoint" for line in _endpoint(cloud, name)]
@@ -42,7 +42,9 @@ def _endpoint(cloud: Cloud, name: str) -> Iterator[Line]:
     config = sagemaker.describe_endpoint_config(EndpointConfigName=found["EndpointConfigName"])
     types = {one["VariantName"]: one["InstanceType"] for one in config["ProductionVariants"] if "InstanceType" in one}
     for variant in found.get("ProductionVariants", []):
-        count, kind = variant["CurrentInstanceCount"], types.get(variant["VariantName"])
+        # What is wanted bills from when it starts, which is before it serves.
+        count = max(variant.get("CurrentInstanceCount", 0), variant.get("DesiredInstanceCount", 0))
+        kind = types.get(variant["VariantName"])
         if count and kind:
             yield costs.instance(f"endpoint {name}", kind, count, HOUR, kind="endpoint", prices=cloud.prices)
 

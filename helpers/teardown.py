@@ -422,7 +422,7 @@ def _is_gone(error: ClientError) -> bool:
     if "NotFound" in code:
         return True
     return code == "ValidationException" and any(
-        words in message for words in ("Could not find", "not found", "RecordNotFound")
+        words in message for words in ("Could not find", "not found", "does not exist", "RecordNotFound")
     )
 
 

@@ -37,9 +37,10 @@ def test_what_runs_has_a_meter_and_what_has_ended_has_none(there):
     there.client("sagemaker").stop_notebook_instance(NotebookInstanceName=name)
     there.client("sagemaker").get_waiter("notebook_instance_stopped").wait(NotebookInstanceName=name)
     assert [line.what for line in meters.running(there)] == ["endpoint metered"]
-    left = teardown.delete(there, teardown.find(there), str)
-    assert left == []
+    found = teardown.find(there)
+    assert teardown.delete(there, found, str) == []
     assert meters.running(there) == []
+    assert teardown.delete(there, found, str) == [], "what is gone already is no error"
 
 
 def test_environments_that_wait_have_a_meter(there, tmp_path):
