@@ -43,9 +43,10 @@ def test_the_pictures_are_there(out):
         "02_data": 4,
         "03_single_training": 4,
         "04_spot_training": 4,
-        "05_ec2_training": 1,
+        "05_ec2_training": 3,
         "06_lambda": 2,
         "07_scaling": 4,
+        "08_teardown": 2,
     }
     assert {name: pictures(out / f"{name}.ipynb") for name in wanted} == wanted
 
