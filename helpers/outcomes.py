@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import nbformat
-
 from .costs import Line, total
 from .footprint import Held
 from .settings import Settings
@@ -38,6 +36,8 @@ class Outcome:
     @classmethod
     def read(cls, executed: Path) -> Outcome:
         """From an executed copy; one that no run has noted to have ended has failed."""
+        import nbformat
+
         document = nbformat.read(executed, as_version=4)
         ended = {"failed": f"cell {last_cell(document)}: the run was ended while it ran"}
         noted = document.metadata.get(RECORD, ended)
@@ -55,6 +55,8 @@ class Outcome:
 
 def note(executed: Path, seconds: float, memory: Held, failed: str) -> None:
     """Write into an executed copy what only the run knows of it, so that a later run's page can tell it, too."""
+    import nbformat
+
     document = nbformat.read(executed, as_version=4)
     document.metadata[RECORD] = {"seconds": seconds, "memory": memory.by, "failed": failed}
     nbformat.write(document, executed)
@@ -62,6 +64,8 @@ def note(executed: Path, seconds: float, memory: Held, failed: str) -> None:
 
 def of_runs(out: Path, settings: Settings) -> list[Outcome]:
     """What came of the notebooks that are in ``out``, in order: those of this project on this cloud."""
+    import nbformat
+
     wanted = {name: getattr(settings, name) for name in ("project", "target", "region")}
     found = []
     for executed in sorted(out.glob("[0-9][0-9]_*.ipynb")):
