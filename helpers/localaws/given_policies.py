@@ -22,10 +22,19 @@ GIVEN: dict[tuple[str, str], tuple[str, str]] = {
     ("iam", "CreateRole"): ("AssumeRolePolicyDocument", "trust"),
     ("iam", "UpdateAssumeRolePolicy"): ("PolicyDocument", "trust"),
 }
+# The most characters, white space not counted, of one that a role has; AWS counts a role's inline policies together.
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+LONGEST: dict[str, tuple[int, str]] = {
+    "PutRolePolicy": (10_240, "Maximum policy size of 10240 bytes exceeded for role {RoleName}"),
+    "CreatePolicy": (6_144, "Cannot exceed quota for PolicySize: 6144"),
+    "CreatePolicyVersion": (6_144, "Cannot exceed quota for PolicySize: 6144"),
+    "CreateRole": (2_048, "Cannot exceed quota for ACLSizePerRole: 2048"),
+    "UpdateAssumeRolePolicy": (2_048, "Cannot exceed quota for ACLSizePerRole: 2048"),
+}
 
 
 def check(call: Call, params: Mapping[str, Any]) -> None:
-    """Raise ``MalformedPolicyDocument`` for a policy that could not be evaluated."""
+    """Raise ``MalformedPolicyDocument`` for a policy that could not be evaluated, ``LimitExceeded`` for a long one."""
     if (call.service, call.operation) == ("iam", "CreateUser") and params.get("PermissionsBoundary"):
         raise NotImplementedHere("permissions boundaries of users", "Those of roles it does.")
     member, kind = GIVEN.get((call.service, call.operation), ("", ""))
@@ -34,3 +43,6 @@ def check(call: Call, params: Mapping[str, Any]) -> None:
             parse(str(params[member]), kind)
         except PolicyError as error:
             raise AwsError("MalformedPolicyDocument", str(error)) from error
+        longest, told = LONGEST.get(call.operation, (0, ""))
+        if longest and len("".join(str(params[member]).split())) > longest:
+            raise AwsError("LimitExceeded", told.format(**params), 409)

@@ -19,11 +19,10 @@ def notebook(user, monkeypatch):
     settings = Settings.of(project=PROJECT)
     administrator = cloud.Cloud(settings, boto3.Session(region_name="us-east-1"), ACCOUNT, "administrator")
     arn = role(user)
-    user.client("iam").put_role_policy(
-        RoleName=arn.rpartition("/")[2],
-        PolicyName="notebook",
-        PolicyDocument=access.document(notebook_role.permissions(administrator)),
-    )
+    iam, name = user.client("iam"), arn.rpartition("/")[2]
+    for number, policy in enumerate(notebook_role.documents(administrator)):
+        made = iam.create_policy(PolicyName=f"{name}-{number}", PolicyDocument=policy)["Policy"]
+        iam.attach_role_policy(RoleName=name, PolicyArn=made["Arn"])
     actor = session(user, arn)
     given = {"AWS_ACCESS_KEY_ID": actor.key, "AWS_SECRET_ACCESS_KEY": actor.secret, "AWS_SESSION_TOKEN": actor.token}
     for name, value in given.items():
@@ -96,3 +95,12 @@ def test_a_notebook_instance_runs_under_the_role_that_an_administrator_has_made_
     assert notebook_role.main(["--project", "hosted", "--delete"]) == 0
     assert capsys.readouterr().out.split("\n")[-3:] == ["deleted", "there was none", ""]
     assert notebook_role.main(["--project", "Not A Name"]) == 2
+
+
+def test_a_policy_that_is_too_long_for_a_role_is_refused_as_on_aws(user):
+    iam, name = user.client("iam"), role(user).rpartition("/")[2]
+    long = access.document([access.Permission(("s3:GetObject",), ("arn:aws:s3:::" + "b" * 10_240,), "too long")])
+    with pytest.raises(iam.exceptions.LimitExceededException, match="Maximum policy size of 10240 bytes exceeded"):
+        iam.put_role_policy(RoleName=name, PolicyName="long", PolicyDocument=long)
+    with pytest.raises(iam.exceptions.LimitExceededException, match="PolicySize: 6144"):
+        iam.create_policy(PolicyName="long", PolicyDocument=long)
