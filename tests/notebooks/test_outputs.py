@@ -10,6 +10,24 @@ from tests.notebooks.validation import Series
 pytestmark = pytest.mark.timeout(3600)
 
 
+@pytest.fixture(scope="module")
+def series(tmp_path_factory):
+    made = Series(tmp_path_factory.mktemp("validated"))
+    yield made
+    made.stop()
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_stored_outputs_are_those_of_a_run(series, path):
+    for earlier in NOTEBOOKS[: NOTEBOOKS.index(path)]:
+        if not series.validated(earlier).ran:
+            pytest.fail(f"{path.name} was not run: {earlier.name}, which it builds on, did not run to its end")
+    found = series.validated(path)
+    if found.failures:
+        pytest.fail("\n\n".join(found.failures), pytrace=False)
+    assert found.ran
+
+
 def test_a_changed_fact_fails_and_names_notebook_and_cell(tmp_path):
     path = NOTEBOOKS[0]
     document = read(path)

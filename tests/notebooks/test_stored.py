@@ -8,7 +8,7 @@ import papermill
 import pytest
 
 from helpers.series import clean
-from tests.notebooks.stored import LAX, NOTEBOOKS, code, is_figure, is_lax, prints, read
+from tests.notebooks.stored import LAX, NOTEBOOKS, code, exercises, is_figure, is_lax, markdown, prints, read
 
 NAMES = [
     *("01_setup", "02_data", "03_single_training", "04_spot_training"),
@@ -30,6 +30,12 @@ def path(request):
 @pytest.fixture
 def document(path):
     return read(path)
+
+
+def headings(document):
+    """The headings of all cells, without those in code blocks, which a notebook's prose has only in solutions."""
+    lines = [line for source in markdown(document) for line in source.partition("<details>")[0].splitlines()]
+    return [line for line in lines if line.startswith("#")]
 
 
 # ---- what is stored ----
@@ -106,6 +112,49 @@ def test_it_has_one_cell_of_parameters_with_types_and_comments(path, document):
         assert len(parameter["help"]) >= 10, name
 
 
+def test_it_begins_with_what_one_will_be_able_to_do(path, document):
+    begin = document.cells[: document.cells.index(code(document)[0])]
+    told = "\n".join(cell.source for cell in begin)
+    assert told.startswith(f"# {path.name[:2]} ")
+    abilities = told.partition("**You will be able to**")[2].strip(" :\n").partition("\n\n")[0]
+    assert 3 <= sum(line.startswith(("- ", "* ")) for line in abilities.splitlines()) <= 5
+    assert "```mermaid" in told
+    assert "**Costs** " in told
+    assert "**Takes** " in told
+
+
+def test_its_sections_are_in_order(document):
+    sections = [line for line in headings(document) if line.startswith("## ")]
+    assert sections[-2:] == ["## Summary", "## Exercises"]
+    assert [line for line in sections if line.startswith("## What would go wrong: ")]
+    titles = [line for line in headings(document) if line.startswith("# ")]
+    assert len(titles) == 1
+
+
+def test_it_ends_with_three_exercises_whose_solutions_are_code(document):
+    found = exercises(document)
+    assert [exercise.number for exercise in found] == [1, 2, 3]
+    for exercise in found:
+        assert len(exercise.text.split()) >= 10, exercise.title
+        assert exercise.solution, exercise.title
+        for block in exercise.solution:
+            ast.parse(block)
+        shown = "\n".join(exercise.solution)
+        assert "assert " in shown or "show." in shown or "print(" in shown, exercise.title
+
+
+def test_its_last_line_leads_on(path, document):
+    last = document.cells[-1]
+    assert last.cell_type == "markdown"
+    line = last.source.splitlines()[-1]
+    if path.stem == NAMES[-1]:
+        assert len(line) > 40
+    else:
+        following = NAMES[NAMES.index(path.stem) + 1]
+        assert line.startswith(f"**Next:** [{following[:2]} ")
+        assert f"({following}.ipynb)" in line
+
+
 def test_it_defines_nothing_and_imports_only_the_helpers(document):
     for cell in code(document):
         for node in ast.walk(ast.parse(cell.source)):
@@ -119,4 +168,4 @@ def test_it_defines_nothing_and_imports_only_the_helpers(document):
 def test_its_cells_are_short():
     lengths = [len(cell.source.splitlines()) for path in NOTEBOOKS for cell in code(read(path))]
     assert statistics.median(lengths) <= 4
-    assert statistics.quantiles(lengths, n=10)[-1] <= 18
+    assert statistics.quantiles(lengths, n=10)[-1] <= 15
