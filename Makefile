@@ -14,7 +14,7 @@ PARAMETERS ?=
 MAX_MEMORY ?=
 OUT ?= out
 WORKERS ?= 2
-SHARED_OUT := --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
+SHARED_OUT := --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 EXTRAS := --extra localaws --extra train --extra notebooks --extra test
 
 .PHONY: help run test check benchmarks test-ray notebooks site teardown lock up down clean

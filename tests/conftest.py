@@ -26,14 +26,24 @@ BROAD = ["s3:*", "logs:*", "cloudwatch:*", "sagemaker:*", "lambda:*", "ecr:*"]
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Give time to what makes something slow for all; under pytest-xdist keep it on one worker, the longest first."""
+    """Give time to what makes something slow for all; under pytest-xdist put the longest first."""
     for item in items:
         if workers.group(item.path) in workers.TOGETHER and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(3600))
     if hasattr(config, "workerinput"):
-        for item in items:
-            item.add_marker(pytest.mark.xdist_group(workers.group(item.path)))
         items.sort(key=lambda item: workers.rank(item.path))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Share groups out, each to one worker: xdist's own, loadgroup, knows them by node ids, which pytest 9 fixes."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return workers.group(ROOT / nodeid.partition("::")[0])
+
+    return Groups(config, log)
 
 
 @dataclass(frozen=True)
