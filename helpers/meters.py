@@ -72,8 +72,9 @@ def _machines(cloud: Cloud) -> Iterator[Line]:
 
 def _provisioned(cloud: Cloud, name: str) -> Iterator[Line]:
     client = cloud.client("lambda")
+    pages = client.get_paginator("list_provisioned_concurrency_configs").paginate(FunctionName=name)
     try:
-        found = client.list_provisioned_concurrency_configs(FunctionName=name)["ProvisionedConcurrencyConfigs"]
+        found = [one for page in pages for one in page["ProvisionedConcurrencyConfigs"]]
     except client.exceptions.ResourceNotFoundException:
         return
     for one in found:

@@ -1,8 +1,7 @@
 """A headless browser, for tests that look at pages as a reader does.
 
-A conftest takes the fixtures over by their names: ``from tests.browser import browser, page, visits``. The first test
-that asks for one starts the browser; without one on the machine these tests are skipped, in continuous integration
-they fail.
+tests/conftest.py takes the fixtures over. The first test that asks for one starts the browser; without one on the
+machine these tests are skipped, in continuous integration they fail.
 """
 
 from __future__ import annotations
@@ -70,9 +69,12 @@ def find_browser(playwright: Playwright) -> str | None:
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One headless Chromium for all tests of a process; without one they are skipped, under CI failed."""
+    """One headless Chromium for the tests of a file; without one they are skipped, under CI failed.
+
+    No longer than that: while Playwright runs, no other test of the process can run an event loop.
+    """
     with sync_playwright() as playwright:
         path = find_browser(playwright)
         needed = os.environ.get("REQUIRE_BROWSER") or ("1" if os.environ.get("CI") else "0")

@@ -16,6 +16,11 @@ import pytest
 
 from tests import workers
 
+# Here, and not where they are used: Playwright runs but once at a time in a process.
+from tests.browser import browser, page, visits
+
+__all__ = ["browser", "page", "visits"]
+
 ROOT = Path(__file__).resolve().parents[1]
 REAL_DATA = ROOT.parent / "shared" / "data"
 # AWS waits 120 s between SIGTERM and SIGKILL; the tests' server waits 6.

@@ -5,7 +5,6 @@ from colorsys import hsv_to_rgb
 
 import pytest
 
-from tests.browser import browser, page, visits
 from tests.conftest import localaws_cli
 from tests.lab.jupyter import Lab, copy_checkout, running_lab
 from tests.tiny_photos import write_photos
@@ -13,10 +12,8 @@ from tests.tiny_photos import write_photos
 HUES = [hsv_to_rgb(number / 12, 0.7, 200) for number in range(12)]
 BREEDS = {f"{n:03d}.Breed_{n}": (int(red), int(green), int(blue)) for n, (red, green, blue) in enumerate(HUES, 1)}
 
-__all__ = ["browser", "page", "visits"]
 
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lab(browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """JupyterLab on a checkout of its own, which has the photos in ``photos``."""
     home = tmp_path_factory.mktemp("lab")
