@@ -72,6 +72,20 @@ def test_nothing_is_changed_through_the_service() -> None:
 # ---- the disk ----
 
 
+def test_a_disk_is_there_when_all_of_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(tmp_path / "i-0789", "test", "eu-west-1")
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "chmod", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            machine.make(None, "http://127.0.0.1:1")
+    assert machine.root.is_dir()
+    assert not machine.made, "whoever asks now would find half of it"
+    machine.make(None, "http://127.0.0.1:1")
+    assert machine.made
+    machine.remove()
+    assert not machine.made
+
+
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
     made = Machine(tmp_path / "i-0123", "test", "eu-west-1")

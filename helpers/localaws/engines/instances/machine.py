@@ -106,11 +106,17 @@ class Machine:
 
     @property
     def made(self) -> bool:
-        """Whether the disk is there."""
-        return self.root.is_dir()
+        """Whether the disk is there, all of it."""
+        return self._mark.is_file()
+
+    @property
+    def _mark(self) -> Path:
+        # Beside the disk: what is on it is the instance's own to delete.
+        return self.folder / "made"
 
     def make(self, image: Image | None, url: str) -> None:
-        """Lay out the disk; ``url`` is where the instance's own addresses are."""
+        """Lay out the disk, anew where that was broken off; ``url`` is where the instance's own addresses are."""
+        remove(self.root)
         container = Container(self.root)
         container.make_python()
         for folder in (*OWN_FOLDERS, "/usr/local/bin"):
@@ -132,9 +138,11 @@ class Machine:
             script = self.root / "usr" / "local" / "bin" / name
             script.write_text(text)
             script.chmod(0o755)
+        self._mark.touch()
 
     def remove(self) -> None:
         """Remove the disk."""
+        self._mark.unlink(missing_ok=True)
         if self._plain_root != self.root:
             self._plain_root.unlink()
         remove(self.root)
