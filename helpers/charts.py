@@ -16,15 +16,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from helpers.comparison import Run
-from helpers.concurrency import Busy
-from helpers.costs import Choice
-from helpers.data import BreedCount, Summary
-from helpers.metrics import Use
-from helpers.tuning import ranked_as_the_original
-
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from .comparison import Run
+    from .concurrency import Busy
+    from .costs import Choice
+    from .data import BreedCount, Summary
+    from .metrics import Use
 
 # Okabe and Ito's colours, told apart by the colour-blind too, in the order to use them.
 BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, YELLOW, GREY = (
@@ -75,7 +74,7 @@ def breed_name(folder: str) -> str:
 
 def class_balance(photos: Summary | Sequence[BreedCount]) -> Figure:
     """How many photos of each breed there are, in each split: the largest breed on top."""
-    given = photos.rows if isinstance(photos, Summary) else photos
+    given = photos if isinstance(photos, Sequence) else photos.rows
     rows = sorted(given, key=lambda row: (-row.photos, row.breed), reverse=True)  # upwards, as an axis goes
     with in_style():
         figure, axes = new_figure(height=min(1.0 + 0.2 * len(rows), 8.5))
@@ -329,6 +328,8 @@ def trials(
     Left: the objective against the learning rate, a colour and a marker for each batch size, the best trial ringed.
     Right: the same trials ranked by what the original project minimised, with the one it would have chosen on top.
     """
+    from .tuning import ranked_as_the_original  # it knows AWS, whose SDK takes a third of a second to import
+
     ranked = ranked_as_the_original(rows, photos, batch)
     if not ranked:
         raise ValueError("no trial has a value of the objective")
