@@ -86,9 +86,7 @@ class Cloud:
     @property
     def charges(self) -> str:
         """What a bill of this cloud is, for a heading."""
-        if self.settings.target == "aws":
-            return "at list prices: without free tier, discounts and tax"
-        return "nothing was charged: what this would have cost on AWS, at list prices"
+        return charges(self.settings)
 
     @cached_property
     def sagemaker_session(self) -> Any:
@@ -190,6 +188,13 @@ def embedded_pid() -> int | None:
         return int(json.loads((embedded_state() / "server.json").read_text())["pid"])
     except (OSError, ValueError):
         return None
+
+
+def charges(settings: Settings) -> str:
+    """What the costs are that are told of a run, in words."""
+    if settings.target == "aws":
+        return "at list prices: without free tier, discounts and tax"
+    return "nothing was charged: what this would have cost on AWS, at list prices"
 
 
 def start_embedded(settings: Settings) -> None:

@@ -1,8 +1,9 @@
 """What a run of the series on AWS is expected to take and to cost: the table of ``docs/on-aws.md``.
 
 ``python -m helpers.expected`` prints it, with ``--write`` it goes into the page. Nothing in it was measured on AWS. The
-minutes are seconds of work as measured on two cores of an embedded run with the drawn photos, plus the waits that AWS's
-documents and forums tell of; the prices are the snapshot's. What is billed is the time of instances, not of you.
+minutes are estimates: roughly the seconds of work that the drawn photos take on two cores of an embedded run, plus the
+waits that AWS's documents and forums tell of; the prices are the snapshot's. What is billed is the time of instances,
+not of you.
 """
 
 from __future__ import annotations

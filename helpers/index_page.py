@@ -6,13 +6,13 @@ import html
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
+from .cloud import charges
 from .costs import Line
 from .footprint import GIB
 from .outcomes import Outcome, together
 from .settings import Settings
 
 SHOWN = ("target", "project", "region", "data", "weights")
-FREE = "Nothing was charged: costs say what the same seconds would have cost on AWS."
 
 FRAME = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{title}</title>
@@ -100,7 +100,7 @@ def _settings(settings: Settings, names: Sequence[str]) -> str:
 
 def _note(outcomes: Sequence[Outcome], settings: Settings, disk: Mapping[str, int]) -> str:
     most = together(outcomes)
-    told = [FREE] if settings.free else []
+    told = [f"Costs: {charges(settings)}."]
     told.append(f"Peak memory of everything together: {most.bytes / GIB:.1f} GiB{f' ({most})' if most.by else ''}.")
     if disk:
         parts = ", ".join(f"{name} {size / 1e9:.2f} GB" for name, size in disk.items())

@@ -21,7 +21,7 @@ from .photos import SPLITS, walk
 if TYPE_CHECKING:
     from .cloud import Cloud
 
-# A script that does nothing: a job that is refused needs no real one.
+# An image that is not there: a job that is refused needs none.
 IMAGE = "763104351884.dkr.ecr.{region}.amazonaws.com/pytorch-training:none"
 
 

@@ -112,11 +112,6 @@ class Settings(BaseSettings):
         return {"project": self.project}
 
     @property
-    def free(self) -> bool:
-        """Whether nothing is charged for a run: the embedded AWS's prices are only told."""
-        return self.target == "local"
-
-    @property
     def single_job_name(self) -> str:
         """Prefix of the names of single-instance training jobs."""
         return f"{self.project}-single"

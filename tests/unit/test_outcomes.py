@@ -54,8 +54,8 @@ def test_the_page_says_what_came_of_the_run(tmp_path, failed, notebooks, heading
     assert f"<h1>{heading}</h1>" in page
     assert "Peak memory of everything together: 1.5 GiB (train.py 1.00 GiB, embedded AWS 0.50 GiB)." in page
     assert "Disk: 2.0 GB (data 2.00 GB)." in page
-    assert "Nothing was charged" in page
-    assert "Nothing was charged" not in index([outcome], Settings.of(target="aws"), {})
+    assert "nothing was charged" in page
+    assert "nothing was charged" not in index([outcome], Settings.of(target="aws"), {})
 
 
 def test_runs_are_compared_side_by_side(tmp_path):

@@ -71,6 +71,9 @@ class Commands:
             return
         with self._lock:
             self._children[region, name] = child
+        # A cancellation that came before the line above has found no process to end.
+        if self._table.get(region, name).get("Cancelled"):
+            child.terminate(1.0)
         code = child.wait(timeout)
         status = ("Success" if code == 0 else "Failed") if code is not None else "TimedOut"
         if code is None:
