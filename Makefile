@@ -17,7 +17,7 @@ WORKERS ?= 2
 SHARED_OUT := --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 EXTRAS := --extra localaws --extra train --extra notebooks --extra test
 
-.PHONY: help run test check benchmarks test-ray notebooks site teardown lock up down clean
+.PHONY: help run test check test-delays benchmarks test-ray notebooks site teardown lock up down clean
 help:
 	@sed -n '1,3p' Makefile | cut -c3-
 	@echo 'make run [DATA=zip, URL or folder] [WEIGHTS=file, default or none] [ONLY=03,04] [OUT=folder] [TARGET=aws]'
@@ -46,6 +46,10 @@ check: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The embedded AWS with random pauses in it: what depends on luck fails here first.
+test-delays: .venv/installed
+	PYTHONPATH=tests/delays $(BIN)/python -m pytest $(SHARED_OUT) -m 'not ray' tests/integration
 
 benchmarks: .venv/installed
 	$(BIN)/python -m pytest -s tests/benchmarks

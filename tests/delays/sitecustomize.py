@@ -1,0 +1,86 @@
+"""Random pauses inside an embedded AWS, so that what depends on luck fails now and not once in a thousand runs.
+
+With this folder on ``PYTHONPATH``, every embedded AWS that is started pauses now and then where a busy machine would
+make it wait: before and after a process or a thread is started, as a thread begins, before it takes a lock, before a
+file is renamed or a group of processes signalled. Nothing may fail for it, everything may take longer::
+
+    make test-delays
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+SHARE, LONGEST = 0.25, 0.3  # how often, and at most how long (seconds), where something is started or ended
+LOCK_SHARE, LOCK_LONGEST = 0.01, 0.1  # the same before a lock is taken
+
+
+def _pause(share: float = SHARE, longest: float = LONGEST) -> None:
+    if random.random() < share:
+        time.sleep(random.uniform(0, longest))
+
+
+def _slowed(function: Callable[..., Any], after: bool = True) -> Callable[..., Any]:
+    def slowed(*arguments: Any, **named: Any) -> Any:
+        _pause()
+        result = function(*arguments, **named)
+        if after:
+            _pause()
+        return result
+
+    return slowed
+
+
+class _SlowLock:
+    """A lock of either kind that is sometimes late to be taken."""
+
+    def __init__(self, lock: Any) -> None:
+        self._slow_lock = lock
+
+    def acquire(self, *arguments: Any, **named: Any) -> bool:
+        _pause(LOCK_SHARE, LOCK_LONGEST)
+        return bool(self._slow_lock.acquire(*arguments, **named))
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._slow_lock.release()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._slow_lock, name)
+
+
+def _slow_where_ours(make: Callable[..., Any]) -> Any:
+    """Only the embedded AWS's own locks: moto's are pickled, and the standard library's are not ours to test."""
+
+    def slow(*arguments: Any) -> Any:
+        ours = str(sys._getframe(1).f_globals.get("__name__")).startswith("helpers.localaws")
+        return _SlowLock(make(*arguments)) if ours else make(*arguments)
+
+    return slow
+
+
+def _install() -> None:
+    places: list[tuple[Any, str, bool]] = [
+        (subprocess.Popen, "__init__", True),
+        (threading.Thread, "start", True),
+        (threading.Thread, "run", False),
+        (os, "killpg", True),
+        (os, "replace", True),
+    ]
+    for owner, name, after in places:
+        setattr(owner, name, _slowed(getattr(owner, name), after))
+    for name in ("Lock", "RLock"):
+        setattr(threading, name, _slow_where_ours(getattr(threading, name)))
+
+
+if "helpers.localaws" in sys.orig_argv:
+    _install()
