@@ -58,14 +58,18 @@ class _SlowLock:
         return getattr(self._slow_lock, name)
 
 
-def _slow_where_ours(make: Callable[..., Any]) -> Any:
-    """Only the embedded AWS's own locks: moto's are pickled, and the standard library's are not ours to test."""
+class _SlowWhereOurs:
+    """Makes slow locks for the embedded AWS alone: moto's are pickled, and the standard library's not ours to test.
 
-    def slow(*arguments: Any) -> Any:
+    An object and not a function, which would become a method where a class keeps it.
+    """
+
+    def __init__(self, make: Callable[..., Any]) -> None:
+        self._make = make
+
+    def __call__(self, *arguments: Any) -> Any:
         ours = str(sys._getframe(1).f_globals.get("__name__")).startswith("helpers.localaws")
-        return _SlowLock(make(*arguments)) if ours else make(*arguments)
-
-    return slow
+        return _SlowLock(self._make(*arguments)) if ours else self._make(*arguments)
 
 
 def _install() -> None:
@@ -79,7 +83,7 @@ def _install() -> None:
     for owner, name, after in places:
         setattr(owner, name, _slowed(getattr(owner, name), after))
     for name in ("Lock", "RLock"):
-        setattr(threading, name, _slow_where_ours(getattr(threading, name)))
+        setattr(threading, name, _SlowWhereOurs(getattr(threading, name)))
 
 
 if "helpers.localaws" in sys.orig_argv:
