@@ -24,8 +24,8 @@ __all__ = ["browser", "page", "visits"]
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL_DATA = ROOT.parent / "shared" / "data"
-# Nothing that a busy machine decides: how long an example takes (a fifth of a second, by default), and no other examples
-# in each run. Whoever looks for new ones: `pytest --hypothesis-profile=default`.
+# Nothing that a busy machine decides (an example may take a fifth of a second, by default), and the same examples in
+# each run. Whoever looks for new ones: `pytest --hypothesis-profile=default`.
 settings.register_profile("tests", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
 # AWS waits 120 s between SIGTERM and SIGKILL; the tests' server waits 6.
