@@ -59,7 +59,7 @@ class _SlowLock:
 
 
 class _SlowWhereOurs:
-    """Makes slow locks for the embedded AWS alone: moto's are pickled, and the standard library's not ours to test.
+    """Makes slow locks for the embedded AWS alone, less those of the module that pickles moto with its locks.
 
     An object and not a function, which would become a method where a class keeps it.
     """
@@ -68,7 +68,8 @@ class _SlowWhereOurs:
         self._make = make
 
     def __call__(self, *arguments: Any) -> Any:
-        ours = str(sys._getframe(1).f_globals.get("__name__")).startswith("helpers.localaws")
+        module = str(sys._getframe(1).f_globals.get("__name__"))
+        ours = module.startswith("helpers.localaws") and not module.endswith(".records")
         return _SlowLock(self._make(*arguments)) if ours else self._make(*arguments)
 
 

@@ -1,10 +1,12 @@
 """Environments by themselves: what a runtime writes, how it is initialised, and when that takes too long."""
 
 import os
+import signal
 import socket
 import threading
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +18,7 @@ from helpers.localaws.engines.functions.interpreter import Interpreter
 from helpers.localaws.engines.functions.memory import MemoryWatch
 from helpers.localaws.engines.functions.output import Output
 from helpers.localaws.engines.functions.pool import Pool
+from helpers.localaws.engines.functions.runtime import Runtime
 from helpers.localaws.engines.functions.runtime_api import Invocation, RuntimeApi
 from helpers.localaws.engines.functions.spec import Spec
 from helpers.localaws.engines.processes import Processes, marked
@@ -133,6 +136,25 @@ def test_an_initialisation_that_never_ends_is_a_timeout(workshop):
 def test_a_runtime_without_any_memory_left_after_import(workshop):
     outcome = workshop.ready("block = bytearray(200 << 20)").invoke(invocation())
     assert b'"errorType":"Runtime.OutOfMemory"' in outcome.payload
+
+
+def test_a_runtime_has_exited_before_the_thread_that_awaits_it_knows(workshop, monkeypatch):
+    noticed, gone = threading.Event(), Runtime._await_end
+
+    def late(runtime: Runtime) -> None:
+        noticed.wait()
+        gone(runtime)
+
+    monkeypatch.setattr(Runtime, "_await_end", late)
+    environment = workshop.ready("def handler(event, context):\n    return 1")
+    runtime = environment._runtime
+    assert not runtime.exited
+    os.kill(runtime.pid, signal.SIGKILL)
+    while psutil.Process(runtime.pid).status() != psutil.STATUS_ZOMBIE:
+        os.sched_yield()
+    assert runtime.exited, "or the next event would be offered to the dead"
+    noticed.set()
+    environment.end()
 
 
 def test_an_ended_environment_leaves_nothing(workshop):

@@ -58,6 +58,17 @@ class Child:
         """Whether the process itself is still there."""
         return self._popen.poll() is None
 
+    @property
+    def lives(self) -> bool:
+        """Whether the process itself is still there, as the system sees it.
+
+        :attr:`running` is true of a dead process for as long as another thread is about to collect its exit code.
+        """
+        try:
+            return bool(psutil.Process(self.pid).status() != psutil.STATUS_ZOMBIE)
+        except psutil.NoSuchProcess:
+            return False
+
     def wait(self, timeout: float | None = None) -> int | None:
         """Wait for the end; the exit code (negative: killed by that signal), or None after ``timeout`` seconds."""
         try:

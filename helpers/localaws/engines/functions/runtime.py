@@ -57,8 +57,8 @@ class Runtime:
 
     @property
     def exited(self) -> bool:
-        """Whether the process has ended."""
-        return self._exited.is_set()
+        """Whether the process has ended, be it so lately that the thread that awaits its end has yet to notice."""
+        return self._exited.is_set() or not self._child.lives
 
     def offer(self, invocation: Invocation) -> None:
         """Let the function handle an invocation; what becomes of it is the next signal."""
