@@ -1,6 +1,7 @@
 """Environments by themselves: what a runtime writes, how it is initialised, and when that takes too long."""
 
 import os
+import select
 import signal
 import socket
 import threading
@@ -19,7 +20,7 @@ from helpers.localaws.engines.functions.memory import MemoryWatch
 from helpers.localaws.engines.functions.output import Output
 from helpers.localaws.engines.functions.pool import Pool
 from helpers.localaws.engines.functions.runtime import Runtime
-from helpers.localaws.engines.functions.runtime_api import Invocation, RuntimeApi
+from helpers.localaws.engines.functions.runtime_api import Invocation, RuntimeApi, Signal
 from helpers.localaws.engines.functions.spec import Spec
 from helpers.localaws.engines.processes import Processes, marked
 from tests.lambda_functions import package
@@ -75,7 +76,7 @@ class Workshop:
             "architecture": "x86_64",
             "handler": "app.handler",
             "role": "",
-            "timeout": 10,
+            "timeout": 60,
             "memory_mb": 128,
             "variables": (),
             "code_sha256": self.code.keep(package(source)),
@@ -109,16 +110,17 @@ def invocation(number: int = 1) -> Invocation:
 
 
 def test_an_initialisation_of_more_than_ten_seconds_is_tried_again_within_the_invocation(workshop, tmp_path):
+    gate = tmp_path / "gate"
     source = f"""
 import pathlib, time
-first = pathlib.Path({str(tmp_path / "first")!r})
-if not first.exists():
-    first.touch()
-    time.sleep(60)
+while not pathlib.Path({str(gate)!r}).exists():
+    time.sleep(0.01)
 def handler(event, context):
     return "came up"
 """
-    outcome = workshop.ready(source).invoke(invocation())
+    environment = workshop.ready(source)
+    gate.touch()
+    outcome = environment.invoke(invocation())
     assert (outcome.payload, outcome.function_error) == (b'"came up"', None)
     assert outcome.report.init_ms is None, "the time of the second try is the invocation's"
     [line] = [line for line in workshop.monitoring.log.lines if line.startswith("INIT_REPORT")]
@@ -165,7 +167,7 @@ def test_an_ended_environment_leaves_nothing(workshop):
     assert before
     environment.end()
     for process in before:
-        process.wait(5)
+        process.wait(60)
     assert not marked(workshop.identity)
     assert not list(workshop.host.folder.iterdir())
 
@@ -174,7 +176,7 @@ def test_what_a_function_starts_counts_as_its_memory(workshop):
     source = """
 import subprocess, sys
 def handler(event, context):
-    subprocess.run([sys.executable, "-c", "block = bytearray(200 << 20); import time; time.sleep(30)"])
+    subprocess.run([sys.executable, "-c", "block = bytearray(200 << 20); import time; time.sleep(600)"])
 """
     outcome = workshop.ready(source).invoke(invocation())
     assert b'"errorType":"Runtime.OutOfMemory"' in outcome.payload
@@ -237,6 +239,28 @@ def test_bytes_that_are_no_frame_are_passed_over():
     output.drain()
     output.close()
     assert seen == ["a message"]
+
+
+# ---- the runtime API ----
+
+
+def test_what_a_runtime_says_is_heard_before_it_is_answered():
+    """A runtime that cannot start exits when it is answered: its exit must not overtake what it said."""
+    answered: list[bool] = []
+    asked = threading.Event()
+
+    def hear(_: Signal) -> None:
+        asked.wait(60)
+        answered.append(bool(select.select([connection], [], [], 0)[0]))
+
+    api = RuntimeApi(hear)
+    host, port = api.address.split(":")
+    with socket.create_connection((host, int(port)), 60) as connection:
+        connection.sendall(b"POST /2018-06-01/runtime/init/error HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}")
+        asked.set()
+        assert connection.recv(1000).startswith(b"HTTP/1.1 202 ")
+    api.close()
+    assert answered == [False]
 
 
 # ---- who may talk to a runtime's address ----

@@ -150,9 +150,11 @@ class RuntimeApi:
                     reply = self._answer(request)
                     if reply is None:
                         return
-                    connection.sendall(_rendered(reply))
+                    # First: a runtime that has told why it cannot start exits as soon as it is answered, and the end of
+                    # its process must not be heard of before what it said.
                     if reply.signal is not None:
                         self._on_signal(reply.signal)
+                    connection.sendall(_rendered(reply))
             except (OSError, ValueError):
                 return
 
