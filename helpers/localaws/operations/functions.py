@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 
 from ..engines.functions import configuration as settings
-from ..engines.functions.documents import Configuration, Document, check_revision, listed, modified_now
+from ..engines.functions.documents import (
+    PENDING,
+    UPDATING,
+    Configuration,
+    Document,
+    check_revision,
+    listed,
+    modified_now,
+)
 from ..engines.functions.engine import SERVICE
 from ..engines.functions.faults import invalid, not_found, refuse
 from ..engines.functions.names import LATEST, FunctionReference
@@ -31,10 +40,10 @@ def create_function(request: Request, params: Params) -> Params:
     created |= {"LastModified": modified_now(), "RevisionId": str(uuid.uuid4())}
     with functions.packages:
         _take_code(request, created, params["Code"])
-        document = functions.documents.create(request.region, created)
+        functions.documents.create(request.region, created)
     if params.get("Tags"):
         request.cloud.tags.add(arn, params["Tags"])
-    described = created | functions.documents.state(document)
+    described = created | PENDING  # as it was made, however long ago that is by now
     if params.get("Publish"):
         described["Version"] = publish(request, reference.name)["Version"]
     return described
@@ -92,7 +101,7 @@ def update_function_code(request: Request, params: Params) -> Params:
             taken["Architectures"] = params["Architectures"]
         if params.get("DryRun"):
             return changed | taken | functions.documents.state(document)
-        return _replace(request, params, taken)
+        return _replace(request, params, lambda latest: latest.update(taken))
 
 
 @operation("lambda", "UpdateFunctionConfiguration")
@@ -102,10 +111,7 @@ def update_function_configuration(request: Request, params: Params) -> Params:
     _check_latest(request, params)
     if params.get("Role"):
         _check_role(request, params)
-    functions, reference = request.cloud.functions, resolve(request, params)
-    changed = dict(functions.documents.find(request.region, reference.name)["latest"])
-    settings.apply(changed, params, request.region)
-    return _replace(request, params, changed)
+    return _replace(request, params, lambda latest: settings.apply(latest, params, request.region))
 
 
 @operation("lambda", "DeleteFunction")
@@ -124,12 +130,10 @@ def delete_function(request: Request, params: Params) -> Params:
     return {"StatusCode": 204}
 
 
-def _replace(request: Request, params: Params, changes: Configuration) -> Params:
+def _replace(request: Request, params: Params, change: Callable[[Configuration], None]) -> Params:
     functions, reference = request.cloud.functions, resolve(request, params)
-    document = functions.documents.replace_latest(
-        request.region, reference.name, params.get("RevisionId"), lambda latest: latest.update(changes)
-    )
-    described: Params = document["latest"] | functions.documents.state(document)
+    document = functions.documents.replace_latest(request.region, reference.name, params.get("RevisionId"), change)
+    described: Params = document["latest"] | {"State": "Active"} | UPDATING
     if params.get("Publish"):
         published = publish(request, reference.name)
         described |= {"Version": published["Version"], "FunctionArn": published["FunctionArn"]}
