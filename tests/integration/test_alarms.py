@@ -73,7 +73,7 @@ def test_an_alarm_goes_on_and_off_and_tells_a_topic(aws, cloudwatch, name):
     assert json.loads(alarm["StateReasonData"])["threshold"] == 10.0
     assert alarm["StateTransitionedTimestamp"] > alarm["AlarmConfigurationUpdatedTimestamp"]
     until(cloudwatch, name, "OK", 1.0)
-    message = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=5)["Messages"][0]
+    message = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=20)["Messages"][0]
     told = json.loads(json.loads(message["Body"])["Message"])
     assert (told["AlarmName"], told["NewStateValue"], told["OldStateValue"]) == (name, "ALARM", "OK")
     history = cloudwatch.describe_alarm_history(AlarmName=name, ScanBy="TimestampAscending")["AlarmHistoryItems"]
@@ -120,8 +120,10 @@ def test_an_alarm_is_described_as_it_was_given(cloudwatch, name):
 
 def test_alarms_are_found_by_prefix_state_action_and_metric(cloudwatch, name):
     arn = f"arn:aws:sns:us-east-1:123456789012:{name}"
+    # Without data an evaluation would take a state that was set by hand away again.
+    kept = {"ActionsEnabled": False, "TreatMissingData": "ignore"}
     for number in range(3):
-        cloudwatch.put_metric_alarm(**given(f"{name}-{number}", MetricName=name, ActionsEnabled=False))
+        cloudwatch.put_metric_alarm(**given(f"{name}-{number}", MetricName=name, **kept))
     cloudwatch.put_metric_alarm(**given(f"{name}-3", AlarmActions=[arn], ActionsEnabled=False))
     cloudwatch.set_alarm_state(AlarmName=f"{name}-1", StateValue="ALARM", StateReason="a test")
 
@@ -144,7 +146,9 @@ def test_alarms_are_found_by_prefix_state_action_and_metric(cloudwatch, name):
 
 
 def test_a_state_can_be_set_and_actions_switched(cloudwatch, name):
-    cloudwatch.put_metric_alarm(**given(name, AlarmActions=["arn:aws:sns:us-east-1:123456789012:none"], Period=86400))
+    # An evaluation without data leaves it in the state that was set by hand.
+    topic = "arn:aws:sns:us-east-1:123456789012:none"
+    cloudwatch.put_metric_alarm(**given(name, AlarmActions=[topic], Period=86400, TreatMissingData="ignore"))
     cloudwatch.disable_alarm_actions(AlarmNames=[name])
     set_state = {"AlarmName": name, "StateReason": "a test", "StateReasonData": '{"by": "hand"}'}
     cloudwatch.set_alarm_state(**set_state, StateValue="ALARM")

@@ -3,13 +3,16 @@
 import gzip
 import json
 import os
-import signal
+import sqlite3
 import subprocess
 import sys
 import time
 import uuid
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import psutil
 import pytest
 from botocore.exceptions import ClientError
 
@@ -260,15 +263,24 @@ def test_a_wrong_range_a_wrong_token_and_one_id_twice_are_refused(cloudwatch, na
         data(cloudwatch, noon, query(namespace), NextToken="no such token")
 
 
+def saved(state: Path, name: str) -> int:
+    """How many chunks of a metric are on disk, where they come a moment after they were put."""
+    with closing(sqlite3.connect(f"file:{state}/metrics.sqlite?mode=ro", uri=True)) as database:
+        found = database.execute("SELECT count(*) FROM chunks JOIN metrics ON metric = id WHERE name = ?", (name,))
+        [(count,)] = found
+    return int(count)
+
+
 def test_metrics_survive_kill_9(fresh_aws):
     aws = fresh_aws()
     cloudwatch = aws.client("cloudwatch")
     cloudwatch.put_metric_data(Namespace="Dogs", MetricData=[{"MetricName": "Barks", "Value": 3, "Unit": "Count"}])
-    time.sleep(1.1)  # what was put more than a second ago is on disk
-    os.kill(json.loads(aws.cli("status").stdout)["pid"], signal.SIGKILL)
-    while json.loads(aws.cli("status", check=False).stdout)["running"]:
-        continue
-    start(aws.state)
+    while not saved(aws.state, "Barks"):
+        time.sleep(0.05)
+    server = psutil.Process(json.loads(aws.cli("status").stdout)["pid"])
+    server.kill()
+    server.wait(60)
+    cloudwatch = start(aws.state).client("cloudwatch")
     now = datetime.now(UTC)
     [point] = statistics(
         cloudwatch, "Dogs", now - 10 * MINUTE, EndTime=now + MINUTE, Period=900, Statistics=["SampleCount", "Sum"]

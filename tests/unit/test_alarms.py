@@ -1,6 +1,7 @@
 """Alarms under a simulated clock: hours of data in milliseconds."""
 
 import json
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -226,6 +227,34 @@ def test_alarms_and_their_states_outlive_the_server(world):
     world.alarms = again
     assert world.state == "ALARM"
     assert world.pass_by(1) == ["OK"]
+
+
+def test_an_alarm_that_is_changed_while_it_is_evaluated_is_not_judged_by_what_it_was(world, monkeypatch):
+    world.alarm(EvaluationPeriods=1, AlarmActions=[POLICY])
+    read = world.metrics.store.rows
+
+    def read_while_it_is_changed(*arguments: Any) -> Any:
+        monkeypatch.setattr(world.metrics.store, "rows", read)
+        world.alarm(EvaluationPeriods=1, Threshold=100.0, AlarmActions=[POLICY])
+        return read(*arguments)
+
+    monkeypatch.setattr(world.metrics.store, "rows", read_while_it_is_changed)
+    assert world.pass_by(20, 20) == ["INSUFFICIENT_DATA", "OK"]
+    assert world.actions == []
+
+
+def test_alarms_end_although_the_end_comes_just_before_they_look_for_what_has_changed(world):
+    class Changed(threading.Event):
+        def clear(self) -> None:
+            world.alarms._closed.set()
+            self.set()
+            super().clear()
+
+        def wait(self, timeout: float | None = None) -> bool:
+            raise AssertionError("nobody will wake it")
+
+    world.alarms._changed = Changed()
+    world.alarms._run()
 
 
 def test_a_changed_alarm_keeps_its_state_and_a_deleted_one_its_history(world):

@@ -89,9 +89,11 @@ class Alarms:
             times = {"StateUpdatedTimestamp": now, "StateTransitionedTimestamp": now} if before is None else {}
             arn = f"arn:aws:cloudwatch:{region}:{self._cloud.account}:alarm:{name}"
             alarm = {**DEFAULTS, **given, "AlarmArn": arn, "AlarmConfigurationUpdatedTimestamp": now, **kept, **times}
-            self._table.put(region, name, alarm)
+            # With its history as one step, as for all changes below: who sees the one sees the other.
+            with self._cloud.store.locked():
+                self._table.put(region, name, alarm)
+                self.history.configured(region, alarm, before, now)
             self._follow(region, alarm)
-        self.history.configured(region, alarm, before, now)
         self._changed.set()
         return alarm
 
@@ -108,12 +110,14 @@ class Alarms:
         for name in names:
             with self._lock:
                 before = self.find(region, name)
-                self._table.delete(region, name)
+                if before is None:
+                    continue
+                with self._cloud.store.locked():
+                    self._table.delete(region, name)
+                    self._cloud.tags.forget(before["AlarmArn"])
+                    self.history.configured(region, None, before, self._cloud.clock.now())
                 for kept in (self._alarms, self._evaluated, self._acted):
                     kept.pop((region, name), None)
-            if before is not None:
-                self._cloud.tags.forget(before["AlarmArn"])
-                self.history.configured(region, None, before, self._cloud.clock.now())
 
     def enable(self, region: str, names: Sequence[str], enabled: bool) -> None:
         """Switch the actions of alarms on or off; names that are no alarm's are ignored, as on AWS."""
@@ -124,9 +128,10 @@ class Alarms:
                     continue
                 now = self._cloud.clock.now()
                 alarm = {**before, "ActionsEnabled": enabled, "AlarmConfigurationUpdatedTimestamp": now}
-                self._table.put(region, name, alarm)
+                with self._cloud.store.locked():
+                    self._table.put(region, name, alarm)
+                    self.history.configured(region, alarm, before, now)
                 self._alarms[region, name] = alarm
-            self.history.configured(region, alarm, before, now)
 
     def set_state(self, region: str, name: str, state: str, reason: str, data: str | None = None) -> None:
         """Put an alarm into a state, with all that follows; the next evaluation may change it again.
@@ -167,8 +172,11 @@ class Alarms:
         return math.floor(now / self._step(alarm))
 
     def _run(self) -> None:
-        while not self._closed.is_set():
+        while True:
             self._changed.clear()
+            # Only now: the end of a server that is told between a look at this and the line above would be forgotten.
+            if self._closed.is_set():
+                return
             try:
                 self.evaluate_due()
             except Exception:
@@ -214,7 +222,7 @@ class Alarms:
         measured = {key: alarm[name] for key, name in MEASURED.items() if name in alarm} | {"period": nominal}
         why = reasons.reason(rule, verdict, values, times)
         data = reasons.reason_data(rule, verdict, values, times, measured, now)
-        self._enter(region, alarm["AlarmName"], verdict.state, why, data, now)
+        self._enter(region, alarm["AlarmName"], verdict.state, why, data, now, alarm)
 
     def _measure(self, region: str, alarm: Document, grid: Grid) -> tuple[list[float | None], bool]:
         """The data points of an alarm's periods, and whether they are enough of a sample for its percentile."""
@@ -234,21 +242,35 @@ class Alarms:
 
     # ---- states and actions ----
 
-    def _enter(self, region: str, name: str, state: str, why: str, data: str | None, now: datetime) -> None:
+    def _enter(
+        self,
+        region: str,
+        name: str,
+        state: str,
+        why: str,
+        data: str | None,
+        now: datetime,
+        evaluated: Document | None = None,
+    ) -> None:
+        """Into a state; ``evaluated`` is the alarm that was found to be in it, None where it is set by hand."""
         with self._lock:
             before = self.find(region, name)
             if before is None:  # deleted meanwhile
                 return
+            if evaluated is not None and any(before.get(key) != evaluated.get(key) for key in EVALUATED):
+                return  # changed meanwhile, or put into a state by hand: the next evaluation is of what it is now
             alarm = {**before, "StateValue": state, "StateReason": why, "StateUpdatedTimestamp": now}
             alarm.pop("StateReasonData", None)
             if data is not None:
                 alarm["StateReasonData"] = data
             if state != before["StateValue"]:
                 alarm["StateTransitionedTimestamp"] = now
-            self._table.put(region, name, alarm)
+            with self._cloud.store.locked():
+                self._table.put(region, name, alarm)
+                if state != before["StateValue"]:
+                    self.history.entered(region, alarm, before, now)
             self._alarms[region, name] = alarm
         if state != before["StateValue"]:
-            self.history.entered(region, alarm, before, now)
             self._act(region, alarm, before["StateValue"], alarm.get(ACTIONS[state]) or [], now)
 
     def _act_again(self, region: str, alarm: Document, step: float, now: datetime) -> None:
@@ -268,6 +290,8 @@ class Alarms:
                 self.history.acted(region, alarm, arn, failure, now)
 
 
+# What an evaluation rests on: the alarm's configuration, and the state that it was in.
+EVALUATED = ("AlarmConfigurationUpdatedTimestamp", "StateUpdatedTimestamp")
 STATE_MEMBERS = ("StateValue", "StateReason", "StateReasonData", "StateUpdatedTimestamp", "StateTransitionedTimestamp")
 DEFAULTS: dict[str, Any] = {
     "ActionsEnabled": True,
