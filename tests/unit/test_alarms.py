@@ -251,7 +251,7 @@ def test_alarms_end_although_the_end_comes_just_before_they_look_for_what_has_ch
             super().clear()
 
         def wait(self, timeout: float | None = None) -> bool:
-            raise AssertionError("nobody will wake it")
+            raise AssertionError(f"nobody will wake it for {timeout} s")
 
     world.alarms._changed = Changed()
     world.alarms._run()

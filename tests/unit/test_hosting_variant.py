@@ -92,14 +92,14 @@ def test_one_that_is_removed_finishes_its_request_and_gets_no_more() -> None:
         staying = fleet.variant.add()
         removal = threading.Thread(target=fleet.variant.remove, args=(leaving, 0))
         removal.start()
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while leaving in fleet.variant.instances:
             assert time.monotonic() < deadline
         for _ in range(5):
             with fleet.variant.lease(None) as one:
                 assert one is staying
         assert not leaving.stopped.is_set()
-    removal.join(5)
+    removal.join(60)
     assert leaving.stopped.is_set()
 
 
@@ -170,6 +170,24 @@ def test_one_that_fails_to_start_leaves_the_others() -> None:
         fleet.variant.resize(4, 0)
     assert len(fleet.variant.instances) == 3
     fleet.variant.resize(2, 0)
+    assert len(fleet.variant.instances) == 2
+
+
+def test_who_resizes_while_one_is_to_be_replaced_does_not_replace_it_too() -> None:
+    """Two would have started for one place; the one that came second failed, and with it the change of capacity."""
+    fleet = Fleet()
+    fleet.variant.resize(2, 0)
+    dead: Any = fleet.variant.instances[1]
+    made: list[int] = []
+
+    def stop(_: float) -> None:
+        fleet.variant.resize(2, 0)
+        made.append(len(fleet.made))
+
+    dead.stop = stop
+    dead.die()
+    assert made == [2]
+    assert len(fleet.made) == 3
     assert len(fleet.variant.instances) == 2
 
 

@@ -72,12 +72,13 @@ class HostingEngine:
 
     def close(self) -> None:
         """Before the end: all instances end now. The records stay as they are, for :meth:`recover`."""
-        self._closing.set()
-        endpoints = list(self._running.values())
+        with self._lock:
+            self._closing.set()
+            endpoints, background = list(self._running.values()), list(self._background)
         stopping = [threading.Thread(target=endpoint.stop, args=(CLOSE_SECONDS,)) for endpoint in endpoints]
         for thread in stopping:
             thread.start()
-        for thread in [*stopping, *self._background]:
+        for thread in [*stopping, *background]:
             thread.join()
 
     # ---- in the background ----
@@ -139,8 +140,12 @@ class HostingEngine:
             except Exception:
                 log.exception("%s failed", name)
             finally:
-                self._background.discard(threading.current_thread())
+                with self._lock:
+                    self._background.discard(threading.current_thread())
 
         thread = threading.Thread(target=run, name=name, daemon=True)
-        self._background.add(thread)
-        thread.start()
+        with self._lock:
+            # While the server ends nothing new begins: the record is as it is, and the next start goes on from there.
+            if not self._closing.is_set():
+                self._background.add(thread)
+                thread.start()

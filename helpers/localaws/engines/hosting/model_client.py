@@ -52,7 +52,7 @@ class ModelClient:
     def request(self, method: str, path: str, body: bytes, headers: dict[str, str], seconds: float) -> Reply:
         """One exchange; raises :class:`ModelTimeout`, :class:`ModelUnreachable` or :class:`ModelGone`."""
         deadline = time.monotonic() + seconds
-        connection = self._take() or self._connect(deadline)
+        connection = self._take() or self._connect(seconds)
         try:
             reply = _exchange(connection, method, path, body, headers, deadline)
         except TimeoutError as error:
@@ -83,8 +83,8 @@ class ModelClient:
                 return connection
             connection.close()
 
-    def _connect(self, deadline: float) -> http.client.HTTPConnection:
-        connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=_left(deadline))
+    def _connect(self, seconds: float) -> http.client.HTTPConnection:
+        connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=seconds)
         try:
             connection.connect()
         except OSError as error:

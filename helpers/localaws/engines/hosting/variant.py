@@ -165,14 +165,16 @@ class Variant:
         """An instance has ended by itself: replace it, as AWS does."""
         with self._changed:
             was_in_service = self._retire(instance)
-        instance.stop(0)
-        if was_in_service:
-            log.warning("instance %s of variant %s has ended; replacing it", instance.id, self.name)
-            self._replace()
+            # At once: who resizes from here on must not start an instance in its place as well.
+            self._replacing += was_in_service
+        try:
+            instance.stop(0)
+        finally:
+            if was_in_service:
+                log.warning("instance %s of variant %s has ended; replacing it", instance.id, self.name)
+                self._replace()
 
     def _replace(self) -> None:
-        with self._changed:
-            self._replacing += 1
         attempt = 0
         try:
             while self._is_short():
