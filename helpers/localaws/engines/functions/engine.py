@@ -105,7 +105,7 @@ class FunctionsEngine:
     def recover(self) -> None:
         """After a start: the environments of a killed server are gone; what was queued is taken up."""
         shutil.rmtree(self._host.folder, ignore_errors=True)
-        self._host.folder.mkdir(parents=True)
+        self._host.folder.mkdir(parents=True, exist_ok=True)
         for region, name, document in self.documents.everywhere():
             self.concurrency.restore((region, name), document["reserved"])
             self.provisions.follow(region, name)
@@ -270,8 +270,9 @@ class FunctionsEngine:
     def code_location(self, code_sha256: str) -> str:
         """An address from which a package can be fetched for ten minutes, without further credentials."""
         token, now = secrets.token_urlsafe(32), time.monotonic()
-        self._locations = {one: held for one, held in self._locations.items() if held[0] > now}
-        self._locations[token] = (now + LOCATION_SECONDS, code_sha256)
+        with self._lock:
+            self._locations = {one: held for one, held in self._locations.items() if held[0] > now}
+            self._locations[token] = (now + LOCATION_SECONDS, code_sha256)
         return f"{self.cloud.url}/_localaws/function-code/{token}"
 
     def answer_code(self, token: str) -> Response:

@@ -94,11 +94,11 @@ class Provisions:
 
     def _renew(self) -> None:
         with self._lock:
-            self._renewing = bool(self._all) and not self._closed
+            again = self._renewing = bool(self._all) and not self._closed
             every = list(self._all.values())
         for one in every:
             one.renew()
-        if self._renewing:
+        if again:
             self._agenda.after(self._renew_after, self._renew)
 
 
