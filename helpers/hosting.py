@@ -68,7 +68,7 @@ def _deployed(cloud: Cloud, name: str, wanted: _Deployment, tags: dict[str, str]
     _create_version(cloud, version, wanted, tags)
     if existing and existing["EndpointStatus"] == "InService":
         print(f"{name}: serves something else; updating it")
-        cloud.client("sagemaker").update_endpoint(EndpointName=name, EndpointConfigName=version)
+        _update_endpoint(cloud, name, version)
     else:
         if existing:
             print(f"{name}: has failed; replacing it")
@@ -187,6 +187,16 @@ def _create_endpoint(cloud: Cloud, name: str, version: str, tags: dict[str, str]
     from sagemaker.core import resources
 
     resources.Endpoint.create(endpoint_name=name, endpoint_config_name=version, **_common(cloud, tags))
+
+
+def _update_endpoint(cloud: Cloud, name: str, version: str) -> None:
+    while _settled(cloud, name) is not None:
+        try:
+            cloud.client("sagemaker").update_endpoint(EndpointName=name, EndpointConfigName=version)
+            return
+        except ClientError as error:
+            if "in-progress" not in str(error):  # it is scaled automatically, just now
+                raise
 
 
 def _common(cloud: Cloud, tags: dict[str, str]) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from .cloud import Cloud
 from .hosting import VARIANT, describe
 from .interrupts import interruptible
@@ -81,12 +83,21 @@ def set_instances(cloud: Cloud, endpoint: str, count: int, variant: str = VARIAN
     """
     sagemaker = cloud.client("sagemaker")
     settle = partial(sagemaker.get_waiter("endpoint_in_service").wait, EndpointName=endpoint, WaiterConfig=SETTLING)
+    change = {"VariantName": variant, "DesiredInstanceCount": count}
     settle()
-    if _instances(cloud, endpoint, variant) != count:
-        change = {"VariantName": variant, "DesiredInstanceCount": count}
-        sagemaker.update_endpoint_weights_and_capacities(EndpointName=endpoint, DesiredWeightsAndCapacities=[change])
-        settle()
-    return _instances(cloud, endpoint, variant)
+    while (there := _instances(cloud, endpoint, variant)) != count:
+        try:
+            sagemaker.update_endpoint_weights_and_capacities(
+                EndpointName=endpoint, DesiredWeightsAndCapacities=[change]
+            )
+        except ClientError as error:
+            if "in-progress" not in str(error):
+                raise
+            settle()  # it is scaled automatically, just now
+        else:
+            settle()
+            return _instances(cloud, endpoint, variant)
+    return there
 
 
 def activities(cloud: Cloud, endpoint: str, variant: str = VARIANT) -> list[dict[str, Any]]:

@@ -346,6 +346,26 @@ def test_the_next_server_goes_on_where_this_one_stopped(worlds: Callable[..., Wo
 LOADS = st.lists(st.tuples(st.integers(1, 12), st.floats(0, 80)), min_size=1, max_size=6)
 
 
+def test_what_had_begun_when_the_server_was_killed_is_followed_up(worlds: Callable[..., World]) -> None:
+    world = worlds(lambda _: 28.0)
+    world.track()
+    scale = world.variant.set
+
+    class Killed(BaseException):
+        pass
+
+    def be_killed(*_: Any) -> None:
+        raise Killed
+
+    world.variant.set = be_killed  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        world.run(HOUR)
+    world.variant.set = scale  # type: ignore[method-assign]
+    world.run(HOUR)
+    assert [one["StatusCode"] for one in world.activities()] == ["Failed", "Successful"]
+    assert world.capacities == [3]
+
+
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(LOADS, st.integers(1, 3), st.integers(0, 5), st.sampled_from([0, 60, 300]))
 def test_any_traffic_keeps_the_bounds_and_the_cooldowns(

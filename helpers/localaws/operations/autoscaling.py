@@ -95,19 +95,20 @@ def deregister_scalable_target(request: Request, params: Params) -> None:
 @operation(SERVICE, "PutScalingPolicy")
 def put_scaling_policy(request: Request, params: Params) -> Params:
     """Have this policy; one that tracks a target has two alarms."""
-    find_target(request, params)
     table, name = request.cloud.store.table(POLICIES), f"{key_of(params)}|{params['PolicyName']}"
     with request.cloud.autoscaling.lock:
+        find_target(request, params)
         known = table.find(request.region, name)
         kind = params.get("PolicyType") or (known or {}).get("PolicyType") or "StepScaling"
         check_policy(request, params, kind, known)
         policy = known or _new_policy(request, params, kind)
         policy[f"{kind}PolicyConfiguration"] = params[f"{kind}PolicyConfiguration"]
         table.put(request.region, name, policy)
-    if kind == TRACKING:
-        resource = request.cloud.autoscaling.resources[params["ScalableDimension"]]
-        for alarm in alarm_requests(policy, resource.dimensions(params["ResourceId"])):
-            request.cloud.alarms.put(request.region, alarm)
+        # With the policy as one step: who deletes it, or the target, finds the alarms too.
+        if kind == TRACKING:
+            resource = request.cloud.autoscaling.resources[params["ScalableDimension"]]
+            for alarm in alarm_requests(policy, resource.dimensions(params["ResourceId"])):
+                request.cloud.alarms.put(request.region, alarm)
     return {"PolicyARN": policy["PolicyARN"], "Alarms": _alarms(request, policy)}
 
 
@@ -151,11 +152,12 @@ def describe_scaling_policies(request: Request, params: Params) -> Params:
 def delete_scaling_policy(request: Request, params: Params) -> None:
     """Forget a policy, and its alarms."""
     table, name = request.cloud.store.table(POLICIES), f"{key_of(params)}|{params['PolicyName']}"
-    policy = table.find(request.region, name)
-    if policy is None:
-        not_found("scaling policy found", params, f", policy name: {params['PolicyName']}")
-    request.cloud.alarms.delete(request.region, [one["AlarmName"] for one in policy["Alarms"]])
-    table.delete(request.region, name)
+    with request.cloud.autoscaling.lock:
+        policy = table.find(request.region, name)
+        if policy is None:
+            not_found("scaling policy found", params, f", policy name: {params['PolicyName']}")
+        request.cloud.alarms.delete(request.region, [one["AlarmName"] for one in policy["Alarms"]])
+        table.delete(request.region, name)
 
 
 # ---- scheduled actions ----
@@ -164,9 +166,15 @@ def delete_scaling_policy(request: Request, params: Params) -> None:
 @operation(SERVICE, "PutScheduledAction")
 def put_scheduled_action(request: Request, params: Params) -> None:
     """Have this scheduled action: bounds to set at its times. Start and end that are not given are forgotten."""
-    find_target(request, params)
     table, name = request.cloud.store.table(ACTIONS), f"{key_of(params)}|{params['ScheduledActionName']}"
-    known = table.find(request.region, name) or {}
+    with request.cloud.autoscaling.lock:  # which a look at the targets has, that puts what it has run back
+        find_target(request, params)
+        table.put(request.region, name, _scheduled(request, params, name))
+
+
+def _scheduled(request: Request, params: Params, name: str) -> Document:
+    """A scheduled action as it is to be; raises for one that cannot be."""
+    known = request.cloud.store.table(ACTIONS).find(request.region, name) or {}
     action = {
         "CreationTime": request.cloud.clock.now(),
         "ScheduledActionARN": request.arn("autoscaling", f"scheduledAction:{uuid.uuid4()}:{name.replace('|', '/')}"),
@@ -180,7 +188,7 @@ def put_scheduled_action(request: Request, params: Params) -> None:
         raise AwsError("ValidationException", f"Invalid schedule expression. Details: {error}.") from error
     if action["Due"] is None:
         refuse("ValidationException", "The schedule has no time that is still to come.")
-    table.put(request.region, name, action)
+    return action
 
 
 @operation(SERVICE, "DescribeScheduledActions")
@@ -197,9 +205,10 @@ def describe_scheduled_actions(request: Request, params: Params) -> Params:
 def delete_scheduled_action(request: Request, params: Params) -> None:
     """Forget a scheduled action."""
     table, name = request.cloud.store.table(ACTIONS), f"{key_of(params)}|{params['ScheduledActionName']}"
-    if table.find(request.region, name) is None:
-        not_found("scheduled action found", params, f", scheduled action name: {params['ScheduledActionName']}")
-    table.delete(request.region, name)
+    with request.cloud.autoscaling.lock:
+        if table.find(request.region, name) is None:
+            not_found("scheduled action found", params, f", scheduled action name: {params['ScheduledActionName']}")
+        table.delete(request.region, name)
 
 
 # ---- activities ----

@@ -184,14 +184,16 @@ class AutoScaling:
         """Begin to set a capacity, and remember what is to follow; a failure waits for a while."""
         now, what = self._clock.now(), self._what(target)
         activity = self.activities.begin(region, target, now, what, capacity, cause)
+        # Remembered first: whatever ends the server from here on, the next one follows the activity up.
+        target["Activity"] = {"Name": activity, "Before": before, "Capacity": capacity, "Cooldown": cooldown}
+        self._targets.put(region, name, target)
         try:
             self.resources[target["ScalableDimension"]].set(region, target["ResourceId"], capacity)
         except AwsError as error:
             self.activities.end(region, activity, self._clock.now(), what, capacity, error.message)
+            del target["Activity"]
             target["RetryAfter"] = self._seconds() + RETRY_SECONDS
-        else:
-            target["Activity"] = {"Name": activity, "Before": before, "Capacity": capacity, "Cooldown": cooldown}
-        self._targets.put(region, name, target)
+            self._targets.put(region, name, target)
 
     def _note_not_scaled(
         self, region: str, name: str, target: Document, standing: Standing, decision: Decision, cause: str
