@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.tiny_photos import ROOT, TRAIN_SRC, free_port
+from helpers.localaws.engines.ports import reserve
+from tests.tiny_photos import ROOT, TRAIN_SRC
 
 context = multiprocessing.get_context("forkserver")
 
@@ -43,7 +44,8 @@ def train_ranks(
 
 def in_ranks(size: int, cwd: Path, function: str, timeout: float = 120, **arguments: Any) -> list[int]:
     """The exit codes of a function of rank.py in so many processes, which write into cwd/rank-<n>.log."""
-    world = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    meeting = reserve()
+    world = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(meeting.port)}
     with _importable():
         ranks = [_start(cwd, function, arguments, world | {"RANK": str(rank)}) for rank in range(size)]
     for rank in ranks:
@@ -51,6 +53,7 @@ def in_ranks(size: int, cwd: Path, function: str, timeout: float = 120, **argume
     for rank in ranks:
         rank.kill()
         rank.join()
+    meeting.release()
     return [rank.exitcode or 0 for rank in ranks]
 
 

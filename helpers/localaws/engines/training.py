@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import random
-import socket
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING
 from ..store import Document
 from . import stopping
 from .metrics import UNWATCHED, Watch
+from .ports import reserve
 from .training_cluster import Ending
 from .training_host import Job, remove
 from .training_run import CLOSED, TrainingRun
@@ -25,8 +24,6 @@ log = logging.getLogger(__name__)
 
 TABLE = "training-job"
 CLOSE_SECONDS = 20.0
-# Below the range that systems hand out by themselves, so that no connection takes a job's port before torchrun does.
-PORTS = range(20000, 32000)
 
 
 class TrainingEngine:
@@ -35,15 +32,16 @@ class TrainingEngine:
     def __init__(self, cloud: Cloud) -> None:
         self.cloud = cloud
         self._table = cloud.store.table(TABLE)
+        self.creating = threading.Lock()  # from the check of an account's limits until the job counts for them
         self._lock = threading.Lock()
         self._runs: dict[tuple[str, str], TrainingRun] = {}
-        self._ports: dict[tuple[str, str], int] = {}
+        self._closed = False
 
     def start(self, region: str, document: Document, watch: Watch = UNWATCHED) -> None:
         """Run a job whose description is in the table."""
         name = str(document["TrainingJobName"])
         try:
-            self._run(region, name, document, watch).start()
+            self._run(region, name, document, watch)
         except Exception as error:
             log.exception("training job %s", name)
             self._record(region, name).finish("Failed", FailureReason=f"InternalServerError: {error}")
@@ -66,7 +64,8 @@ class TrainingEngine:
 
     def close(self) -> None:
         """Before the end: end every job at once, with the reason that :meth:`recover` would give."""
-        runs = list(self._runs.values())
+        with self._lock:
+            self._closed, runs = True, list(self._runs.values())
         for run in runs:
             run.ask(Ending.CLOSED)
         # Also those that have been given time to stop: there is none any more.
@@ -74,15 +73,28 @@ class TrainingEngine:
         for run in runs:
             run.join(CLOSE_SECONDS)
 
-    def _run(self, region: str, name: str, document: Document, watch: Watch) -> TrainingRun:
-        key = region, name
+    def _run(self, region: str, name: str, document: Document, watch: Watch) -> None:
+        reserved = reserve()
+
+        def forget() -> None:
+            with self._lock:
+                # As soon as a job has ended, another of its name may run.
+                if self._runs.get((region, name)) is run:
+                    del self._runs[region, name]
+            reserved.release()
+
+        folder, arn, record = self._folder(region, name), document["TrainingJobArn"], self._record(region, name)
+        job = Job(self.cloud.identity, region, arn, document, folder, reserved.port)
+        run = TrainingRun(self.cloud, job, record, forget, watch)
         with self._lock:
-            port = self._free_port()
-            folder, arn = self._folder(*key), document["TrainingJobArn"]
-            job = Job(self.cloud.identity, region, arn, document, folder, port)
-            run = TrainingRun(self.cloud, job, self._record(*key), lambda: self._forget(key), watch)
-            self._runs[key], self._ports[key] = run, port
-        return run
+            run.start()  # within, so that whoever finds it can wait for its end
+            self._runs[region, name] = run
+            closed = self._closed
+        # Who asked for an end before the lines above has found no run to ask.
+        if closed:
+            run.ask(Ending.CLOSED)
+        elif record.stopping:
+            run.ask(Ending.STOPPED)
 
     def _record(self, region: str, name: str) -> Record:
         return Record(self._table, self.cloud.clock, region, name)
@@ -90,15 +102,3 @@ class TrainingEngine:
     def _folder(self, region: str, name: str) -> Path:
         """A job's folder. Its name is short: sockets made far below it must not exceed 107 characters."""
         return self.cloud.workplace("jobs", hashlib.sha256(f"{region}/{name}".encode()).hexdigest()[:8])
-
-    def _forget(self, key: tuple[str, str]) -> None:
-        with self._lock:
-            self._runs.pop(key, None)
-            self._ports.pop(key, None)
-
-    def _free_port(self) -> int:
-        for port in random.sample(PORTS, 100):
-            with socket.socket() as probe:
-                if port not in self._ports.values() and probe.connect_ex(("127.0.0.1", port)):
-                    return port
-        raise RuntimeError(f"no free port between {PORTS.start} and {PORTS.stop}")

@@ -77,6 +77,12 @@ class Record:
     def __init__(self, table: Table, clock: Clock, region: str, name: str) -> None:
         self._table, self._clock, self._region, self._name = table, clock, region, name
 
+    @property
+    def stopping(self) -> bool:
+        """Whether the job has been asked to stop and has not ended."""
+        job = self._table.find(self._region, self._name)
+        return job is not None and job["TrainingJobStatus"] == "Stopping"
+
     def advance(self, status: str) -> None:
         """Move to a secondary status. Instances are paid from the first ``Downloading`` on."""
 

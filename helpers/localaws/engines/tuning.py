@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ..store import Document
+from ..store import Document, Missing
 from . import training
 from .metrics import Watch
 from .search import Search, Values
@@ -30,15 +31,30 @@ class TuningEngine:
         self._table = cloud.store.table(TABLE)
         self._lock = threading.Lock()
         self._runs: dict[tuple[str, str], TuningRun] = {}
+        self._closed = False
 
     def start(self, region: str, document: Document, search: Search, launch: Launch) -> None:
         """Run a job whose description is in the table."""
         key = region, str(document["HyperParameterTuningJobName"])
         jobs = _TrainingJobs(self._cloud, region, launch)
-        run = TuningRun(document, search, jobs, self._cloud.clock, lambda verdict: self._end(*key, verdict))
+
+        def end(verdict: Verdict) -> None:
+            self._end(*key, verdict)
+            with self._lock:
+                # As soon as a job has ended, another of its name may run.
+                if self._runs.get(key) is run:
+                    del self._runs[key]
+
+        run = TuningRun(document, search, jobs, self._cloud.clock, end)
         with self._lock:
+            run.start()  # within, so that whoever finds it can wait for its end
             self._runs[key] = run
-        run.start()
+            closed = self._closed
+        # Who asked for an end before the lines above has found no run to ask.
+        if closed:
+            run.ask(BY_CLOSING)
+        elif (self._table.find(*key) or {}).get("HyperParameterTuningJobStatus") == "Stopping":
+            run.ask(STOPPED)
 
     def stop(self, region: str, name: str) -> str:
         """Ask a job to stop; returns the status it was in, and does nothing where that is not ``InProgress``."""
@@ -63,7 +79,8 @@ class TuningEngine:
 
     def close(self) -> None:
         """Before the end: no job starts another trial. Their trials are the training engine's to end."""
-        runs = list(self._runs.values())
+        with self._lock:
+            self._closed, runs = True, list(self._runs.values())
         for run in runs:
             run.ask(BY_CLOSING)
         for run in runs:
@@ -80,8 +97,6 @@ class TuningEngine:
             document.update(verdict.more)
 
         self._table.update(region, name, change)
-        with self._lock:
-            self._runs.pop((region, name), None)
 
 
 class _TrainingJobs:
@@ -94,7 +109,8 @@ class _TrainingJobs:
         self._launch(name, values, watch)
 
     def stop(self, name: str) -> None:
-        self._cloud.training.stop(self._region, name)
+        with suppress(Missing):  # it has ended and was deleted, though nobody here has heard of its end yet
+            self._cloud.training.stop(self._region, name)
 
     def description(self, name: str) -> Document:
         return self._cloud.store.table(training.TABLE).get(self._region, name)

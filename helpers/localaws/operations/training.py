@@ -41,12 +41,13 @@ def create(request: Request, params: Params, watch: Watch = UNWATCHED, **more: A
     arn = request.arn("sagemaker", f"training-job/{name}")
     if request.cloud.store.table(TABLE).find(request.region, name) is not None:
         _refuse_duplicate(arn)
-    check(request, params)
-    document = describe_new({**params, **more}, arn, request.cloud.clock.now())
-    try:
-        request.cloud.store.table(TABLE).insert(request.region, name, document)
-    except Exists:
-        _refuse_duplicate(arn)
+    with request.cloud.training.creating:
+        check(request, params)
+        document = describe_new({**params, **more}, arn, request.cloud.clock.now())
+        try:
+            request.cloud.store.table(TABLE).insert(request.region, name, document)
+        except Exists:
+            _refuse_duplicate(arn)
     if params.get("Tags"):
         request.cloud.tags.add(arn, from_list(params["Tags"]))
     request.cloud.training.start(request.region, document, watch)
@@ -71,15 +72,16 @@ def stop_training_job(request: Request, params: Params) -> None:
 @operation("sagemaker", "DeleteTrainingJob")
 def delete_training_job(request: Request, params: Params) -> None:
     """Forget a job that has ended; its logs and artefacts stay."""
-    job = _job(request, params)
-    if job["TrainingJobStatus"] in RUNNING:
-        refuse(
-            "ResourceInUse",
-            f"Training job {job['TrainingJobArn']} is in status {job['TrainingJobStatus']}; only jobs in status "
-            "Completed, Failed or Stopped can be deleted.",
-        )
-    request.cloud.store.table(TABLE).delete(request.region, job["TrainingJobName"])
-    request.cloud.tags.forget(job["TrainingJobArn"])
+    with request.cloud.store.locked():  # a job of this name that is made anew meanwhile is another
+        job = _job(request, params)
+        if job["TrainingJobStatus"] in RUNNING:
+            refuse(
+                "ResourceInUse",
+                f"Training job {job['TrainingJobArn']} is in status {job['TrainingJobStatus']}; only jobs in status "
+                "Completed, Failed or Stopped can be deleted.",
+            )
+        request.cloud.store.table(TABLE).delete(request.region, job["TrainingJobName"])
+        request.cloud.tags.forget(job["TrainingJobArn"])
 
 
 @operation("sagemaker", "ListTrainingJobs")

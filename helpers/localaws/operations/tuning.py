@@ -81,16 +81,17 @@ def stop_tuning_job(request: Request, params: Params) -> None:
 @operation("sagemaker", "DeleteHyperParameterTuningJob")
 def delete_tuning_job(request: Request, params: Params) -> None:
     """Forget a tuning job that has ended; its training jobs, their logs and artefacts stay."""
-    job = _job(request, params)
-    arn, status = job["HyperParameterTuningJobArn"], job["HyperParameterTuningJobStatus"]
-    if status in trials.RUNNING:
-        refuse(
-            "ResourceInUse",
-            f"Hyperparameter tuning job {arn} is in status {status}; only jobs in status Completed, Failed or Stopped "
-            "can be deleted.",
-        )
-    request.cloud.store.table(TABLE).delete(request.region, job["HyperParameterTuningJobName"])
-    request.cloud.tags.forget(arn)
+    with request.cloud.store.locked():  # a job of this name that is made anew meanwhile is another
+        job = _job(request, params)
+        arn, status = job["HyperParameterTuningJobArn"], job["HyperParameterTuningJobStatus"]
+        if status in trials.RUNNING:
+            refuse(
+                "ResourceInUse",
+                f"Hyperparameter tuning job {arn} is in status {status}; only jobs in status Completed, Failed or "
+                "Stopped can be deleted.",
+            )
+        request.cloud.store.table(TABLE).delete(request.region, job["HyperParameterTuningJobName"])
+        request.cloud.tags.forget(arn)
 
 
 @operation("sagemaker", "ListHyperParameterTuningJobs")
