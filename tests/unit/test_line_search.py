@@ -49,3 +49,11 @@ def test_a_killed_process_is_replaced(searches):
     searches[0].search("x=2")
     assert searches[0].search("x=3") == {0: "3"}
     assert slow == []
+
+
+def test_a_line_that_comes_after_the_end_starts_no_other_process():
+    search = LineSearch(["x=(.)"], on_slow=print)
+    assert search.search("x=1") == {0: "1"}
+    search.close()
+    assert search.search("x=2") == {}
+    assert search._worker is None

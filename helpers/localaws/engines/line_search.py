@@ -53,8 +53,9 @@ class LineSearch:
             return {}
 
     def close(self) -> None:
-        """End the process."""
+        """End the process; what is asked afterwards finds nothing, and starts no other."""
         with self._lock:
+            self._expressions = {}
             self._end()
 
     def _ask(self, line: str) -> tuple[list[str | None], bool]:

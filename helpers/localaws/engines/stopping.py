@@ -27,7 +27,7 @@ def processes_below(identity: str, folder: Path) -> list[psutil.Process]:
         try:
             if Path(process.environ().get(CONTAINER, "/")).is_relative_to(folder.resolve()):
                 found.append(process)
-        except psutil.Error:
+        except (psutil.Error, OSError):
             continue
     return found
 
@@ -42,11 +42,14 @@ def kill(identity: str, folder: Path) -> set[Path]:
     """SIGKILL to all of the containers' processes; they are gone when this returns.
 
     Returns the files that they had open for writing, which may be half written. The processes are halted before they
-    are asked, so that none of them closes one file, or opens another, between the question and its end.
+    are asked, so that none of them closes one file, or opens another, between the question and its end. What one of
+    them has started before it was halted is found by another look.
     """
-    found = processes_below(identity, folder)
-    for process in found:
-        _send(process, signal.SIGSTOP)
+    found: list[psutil.Process] = []
+    while new := [process for process in processes_below(identity, folder) if process not in found]:
+        for process in new:
+            _send(process, signal.SIGSTOP)
+        found += new
     torn = open_for_writing(found)
     for process in found:
         _send(process, signal.SIGKILL)

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from operator import attrgetter
 
 from .clock import Clock
 from .training_host import TrainingHost
@@ -107,12 +108,20 @@ class TrainingCluster:
         except BaseException:
             self._end(0.0)
             raise
-        self._end(0.0 if outcome.ending is Ending.CLOSED else STOP_SECONDS)
+        # There is no time left either if that was asked for while another reason was already known.
+        self._end(0.0 if Ending.CLOSED in (outcome.ending, self._mailbox.asked) else STOP_SECONDS)
+        if outcome.ending is Ending.FAILED:
+            # Who was heard of first need not have failed first: where one fails, the others often do a moment later.
+            return Outcome(
+                Ending.FAILED, min((host for host in self._hosts if host.exit_code), key=attrgetter("ended"))
+            )
         return outcome
 
     def _watch(self, host: TrainingHost) -> None:
-        host.wait()
-        self._mailbox.tell(host)
+        try:
+            host.wait()
+        finally:
+            self._mailbox.tell(host)
 
     def _outcome(self, deadline: float, after: Ending) -> Outcome:
         running = set(self._hosts)

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import re
 import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +36,9 @@ LONGEST_TEMPORARY = 70
 TEMPORARY = "localaws-"
 TAIL = 12  # log lines that a failure quotes
 NOT_FOUND = 127  # a shell's exit code for a command that cannot be run
+# For reading what was written until the end. The pipe ends with the container's processes, so this is only for one that
+# got away; on a busy machine, a script's last lines take their time, and are part of its log and its metrics.
+OUTPUT_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,7 @@ class TrainingHost:
         self.job, self.name = job, name
         self.container = Container(job.folder / name)
         self.exit_code: int | None = None
+        self.ended = math.inf  # when its first process ended, in seconds that never go back
         self.torn: set[Path] = set()  # files that were being written when the host was ended
         self._ended_for = ""
         self._tail: deque[str] = deque(maxlen=TAIL)
@@ -196,15 +202,18 @@ class TrainingHost:
             )
         except OSError as error:
             read(f"{command_of(self.job.request['AlgorithmSpecification'])[0]}: {error.strerror}")
-            self.exit_code = NOT_FOUND
+            self.exit_code, self.ended = NOT_FOUND, time.monotonic()
 
     def wait(self) -> int:
         """Wait for the end; the exit code, as a container engine tells it (128 + the signal that killed it)."""
         if self._child is not None and self.exit_code is None:
             code = self._child.wait()
             assert code is not None
-            self._end_container()
-            self.exit_code = code if code >= 0 else 128 - code
+            self.ended = min(self.ended, time.monotonic())
+            try:
+                self._end_container()
+            finally:
+                self.exit_code = code if code >= 0 else 128 - code
         assert self.exit_code is not None
         return self.exit_code
 
@@ -227,7 +236,7 @@ class TrainingHost:
         assert self._child is not None
         self.torn |= stopping.kill(self.job.identity, self.container.home)
         self._child.signal(signal.SIGKILL)
-        self._child.finish_output()
+        self._child.finish_output(OUTPUT_SECONDS)
 
     def threads_line(self) -> str:
         """What the first line of the log says about processor cores."""

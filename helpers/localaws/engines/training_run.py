@@ -97,7 +97,10 @@ class TrainingRun:
         except Exception as error:
             log.exception("training job %s", self._job.name)
             more = {"FailureReason": f"InternalServerError: {type(error).__name__}: {error}"}
-        self._clean()
+        try:
+            self._clean()
+        except Exception:
+            log.exception("training job %s has left something behind", self._job.name)
         metrics = {"FinalMetricDataList": self._metrics.final()} if self._metrics.final() else {}
         try:
             self._record.finish(status, **metrics, **more)
@@ -253,7 +256,7 @@ class TrainingRun:
 
     def _note(self, text: str) -> None:
         """Say something in the first host's log."""
-        next(iter(self._streams.values())).write(f"[localaws] {text}")
+        self._streams[self._job.hosts[0]].write(f"[localaws] {text}")
 
     def _proceed(self) -> None:
         if self._mailbox.asked:
