@@ -23,12 +23,13 @@ from .budgets import budget_name
 from .cloud import Cloud, CloudError, connect, tagged
 from .notebook_instance import name_of as notebook_name
 from .settings import Settings, SettingsError
+from .training import stop
+from .tuning import stop_tuning
 
 TRAINING_LOGS = "/aws/sagemaker/TrainingJobs"
 NOTEBOOK_LOGS = "/aws/sagemaker/NotebookInstances"
 # Where a SageMaker notebook instance reads its own name.
 NOTEBOOK_METADATA = Path("/opt/ml/metadata/resource-metadata.json")
-ENDED = ("Completed", "Failed", "Stopped")
 WAIT = {"Delay": 5, "MaxAttempts": 120}
 
 
@@ -268,8 +269,7 @@ def _delete_tuning_job(cloud: Cloud, name: str) -> None:
     """Only ended jobs can be deleted: one that runs is stopped first, and its trials with it."""
     sagemaker, given = cloud.client("sagemaker"), {"HyperParameterTuningJobName": name}
     look = partial(sagemaker.describe_hyper_parameter_tuning_job, **given)
-    if look()["HyperParameterTuningJobStatus"] == "InProgress":
-        sagemaker.stop_hyper_parameter_tuning_job(**given)
+    stop_tuning(cloud, name)
     _settle(look, "HyperParameterTuningJobStatus", ("InProgress", "Stopping"))
     sagemaker.delete_hyper_parameter_tuning_job(**given)
 
@@ -277,9 +277,8 @@ def _delete_tuning_job(cloud: Cloud, name: str) -> None:
 def _delete_training_job(cloud: Cloud, name: str) -> None:
     """Only ended jobs can be deleted: one that runs is stopped first."""
     sagemaker, given = cloud.client("sagemaker"), {"TrainingJobName": name}
-    if sagemaker.describe_training_job(**given)["TrainingJobStatus"] not in ENDED:
-        sagemaker.stop_training_job(**given)
-        sagemaker.get_waiter("training_job_completed_or_stopped").wait(**given, WaiterConfig=WAIT)
+    stop(cloud, name)  # or it is being stopped already, as by an interrupt
+    _settle(partial(sagemaker.describe_training_job, **given), "TrainingJobStatus", ("InProgress", "Stopping"))
     sagemaker.delete_training_job(**given)
 
 

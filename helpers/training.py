@@ -18,6 +18,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from .archives import unpack_tar
 from .cloud import Cloud
 from .interrupts import interruptible
@@ -250,15 +252,19 @@ def follow(cloud: Cloud, job: str, every: float = 2.0, show: str | None = None) 
         interruptible(lambda: _interrupted(cloud, job)),
         closing(_Teller(job, hyperparameters(cloud, job).get("epochs", ""))) as teller,
     ):
-        log, told = _LogReader(cloud, job), 0
+        log, told, lines = _LogReader(cloud, job), 0, list[LogLine]()
         while True:
-            description = describe(cloud, job)
+            looked, description = datetime.now(UTC), describe(cloud, job)
+            ended = description["TrainingJobStatus"] in ENDED
             pattern = re.compile(show or "|".join(definitions(description).values()) or "$^")
-            transitions, lines = description.get("SecondaryStatusTransitions", []), log.new()
-            teller.news(transitions[told:], [line for line in lines if pattern.search(line.text)])
+            transitions, lines = description.get("SecondaryStatusTransitions", []), [*lines, *log.new()]
+            # A line that is younger than the description may have come after a status that the next one tells of.
+            ready = [line for line in lines if ended or line.time <= looked]
+            lines = [line for line in lines if line.time > looked]
+            teller.news(transitions[told:], [line for line in ready if pattern.search(line.text)])
             told = len(transitions)
-            teller.tick(lines)
-            if description["TrainingJobStatus"] in ENDED:
+            teller.tick(ready)
+            if ended:
                 return _successful(cloud, description)
             time.sleep(every)
 
@@ -267,7 +273,12 @@ def stop(cloud: Cloud, job: str) -> bool:
     """Ask a job to stop; one that has ended is left as it is. Whether there was something to stop."""
     if describe(cloud, job)["TrainingJobStatus"] != "InProgress":
         return False
-    cloud.client("sagemaker").stop_training_job(TrainingJobName=job)
+    try:
+        cloud.client("sagemaker").stop_training_job(TrainingJobName=job)
+    except ClientError:
+        if describe(cloud, job)["TrainingJobStatus"] == "InProgress":
+            raise
+        return False  # it has ended since it was described
     return True
 
 

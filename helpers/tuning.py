@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from .cloud import Cloud
 from .interrupts import interruptible
 from .progress import note, watched
@@ -165,7 +167,12 @@ def stop_tuning(cloud: Cloud, name: str) -> bool:
     """Ask a tuning job to stop, and with it its trials; one that has ended is left as it is. Whether it had not."""
     if describe_tuning(cloud, name)["HyperParameterTuningJobStatus"] != "InProgress":
         return False
-    cloud.client("sagemaker").stop_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
+    try:
+        cloud.client("sagemaker").stop_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
+    except ClientError:
+        if describe_tuning(cloud, name)["HyperParameterTuningJobStatus"] == "InProgress":
+            raise
+        return False  # it has ended since it was described
     return True
 
 

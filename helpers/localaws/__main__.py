@@ -52,7 +52,7 @@ def up(folder: Path, options: argparse.Namespace) -> int:
     _claim(folder)
     if options.spot_interruptions is not None:
         # Read at the start of each job: it counts for a running server, and stays.
-        (folder / spot.FILE).write_text(options.spot_interruptions)
+        spot.keep(folder, options.spot_interruptions)
     found = running(folder)
     if options.record:
         from .recording import SETTING
