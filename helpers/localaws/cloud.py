@@ -92,7 +92,7 @@ class Cloud:
         engines = (self.instances, self.functions, self.hosting, self.tuning, self.training)
         for engine in (self.alarms, self.autoscaling, *engines):
             engine.close()
-        self.processes.end_all()
+        self.processes.close()
         self.utilisation.close()
         self.metrics.close()
         self.records.close()

@@ -6,6 +6,7 @@ parent has gone, and even by the next server after this one was killed.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 import psutil
 
 MARK = "LOCALAWS_ID"
+MOST_LOOKS = 20  # at processes that go on starting others while they are ended
 
 
 class Child:
@@ -120,6 +122,7 @@ class Processes:
 
     def __init__(self, identity: str) -> None:
         self._identity = identity
+        self._lock, self._closed = threading.Lock(), False
 
     def spawn(
         self,
@@ -132,11 +135,23 @@ class Processes:
         output: int = subprocess.PIPE,
         pass_fds: Sequence[int] = (),
     ) -> Child:
-        """Start a process in its own session. ``env`` is all it gets, but for the mark. Raises ``OSError``.
+        """Start a process in its own session. ``env`` is all it gets, but for the mark.
+
+        Raises ``OSError`` where it cannot be started, and after :meth:`close`.
 
         ``output`` is a file descriptor that takes what it writes, in place of ``on_line``; ``pass_fds`` stay open.
         """
-        return Child(argv, cwd, {**env, MARK: self._identity}, on_line, name, output, pass_fds)
+        # Until a new process runs its program it does not carry the mark: none may be on its way at the last look.
+        with self._lock:
+            if self._closed:
+                raise OSError(errno.ESHUTDOWN, "the embedded AWS is ending and starts nothing", argv[0])
+            return Child(argv, cwd, {**env, MARK: self._identity}, on_line, name, output, pass_fds)
+
+    def close(self) -> None:
+        """End every marked process, and start none from now on."""
+        with self._lock:
+            self._closed = True
+        self.end_all()
 
     def end_all(self, grace: float = 3.0) -> list[int]:
         """End every marked process, of this server or of one before it; returns the pids it found."""
@@ -148,12 +163,17 @@ def end_marked(identity: str, grace: float = 3.0) -> list[int]:
     found = marked(identity)
     for process in found:
         _send(process, signal.SIGTERM)
-    _, alive = psutil.wait_procs(found, timeout=grace)
-    # What was started while the others ended is found by a second look.
-    alive = list({*alive, *marked(identity)})
-    for process in alive:
-        _send(process, signal.SIGKILL)
-    psutil.wait_procs(alive, timeout=grace)
+    psutil.wait_procs(found, timeout=grace)
+    # What is started while the others end is found by further looks.
+    killed: list[psutil.Process] = []
+    for _ in range(MOST_LOOKS):
+        left = [process for process in marked(identity) if process not in killed]
+        if not left:
+            break
+        for process in left:
+            _send(process, signal.SIGKILL)
+        psutil.wait_procs(left, timeout=grace)
+        killed += left
     return [process.pid for process in found]
 
 
