@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...credentials import HOUR, Keys
 from ...errors import AwsError, NotImplementedHere
@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 PENDING, CHECKING = 5.0, 20.0
 SHUTDOWN = 30.0  # how long the system waits for its processes before it kills them
+LEAST_SHUTDOWN = 5.0  # real seconds: to end is a process's own work, which no time scale makes faster
+LAST_WORDS = 10.0  # at most so long for what its processes have written to be read, once they have ended
 BASIC, DETAILED = 300.0, 60.0  # metric periods
 CREDENTIALS_LAST = 6 * HOUR
 RENEWED_BEFORE = 15 * 60
@@ -61,7 +63,10 @@ class Instance:
         self.record = Record(cloud.records, region, identifier)
         self._metadata = Metadata(cloud.clock.monotonic)
         self._lock = threading.RLock()
+        self._system = threading.Lock()  # held while a process is started, so that none is while all are ended
+        self._up = False
         self._thread: threading.Thread | None = None
+        self._user_data: tuple[Child, threading.Thread] | None = None
         self._awake = False  # from a boot until it has come to rest
         self._asked = threading.Event()
         self._ask: Ask | None = None
@@ -80,6 +85,18 @@ class Instance:
             self._awake = True
             self._thread = threading.Thread(target=self._live, name=f"instance {self.id}", daemon=True)
             self._thread.start()
+
+    def start(self) -> None:
+        """Boot a stopped instance again, with the disk it had; does nothing where it is no longer stopped."""
+
+        def launched(moto: Any) -> None:
+            moto.launch_time = self.cloud.clock.now().replace(tzinfo=None)
+
+        with self._lock:
+            if self.record.state == "stopped":
+                self.record.change(launched)
+                self.record.enter("pending")
+                self.boot()
 
     def ask(self, ask: Ask, code: str) -> None:
         """Stop, reboot or terminate, for a reason of :data:`record.REASONS`; a termination overrides a stop."""
@@ -106,6 +123,8 @@ class Instance:
             self._ask = Ask.TERMINATE if self.record.state == "shutting-down" else Ask.STOP
             self._reason = Reason(CLOSING, self.cloud.clock.now())
             self._asked.set()
+        with self._system:
+            self._up = False
 
     def shut_down(self, action: str, seconds: float) -> None:
         """What the system's own ``shutdown`` asks for: ``off``, ``reboot``, or ``cancel`` of an earlier one."""
@@ -119,16 +138,27 @@ class Instance:
                 f"System is powering {action}{f' in {seconds:.0f} s' if seconds else ''}", "systemd-logind"
             )
             # The instance's own timer, not a wait of AWS: it is not shortened.
-            self._power = threading.Timer(seconds, self._power_off, [action])
+            self._power = threading.Timer(seconds, self._power_off, [action, self._thread])
             self._power.daemon = True
             self._power.start()
 
     def run(
         self, script: str, name: str, on_line: Callable[[str], None], errors: Path | None = None, **environment: str
     ) -> Child:
-        """Start a script in the instance, beside whatever runs there; see :meth:`Machine.run`."""
-        everything = {**self._environment(), **environment}
-        return self.machine.run(self.cloud.processes, script, name, everything, on_line, errors)
+        """Start a script in the instance, beside whatever runs there; see :meth:`Machine.run`.
+
+        Raises ``OSError`` also where the system is not up (any more).
+        """
+        with self._system:
+            if not self._up:
+                raise OSError("the instance's system is not running")
+            everything = {**self._environment(), **environment}
+            return self.machine.run(self.cloud.processes, script, name, everything, on_line, errors)
+
+    @property
+    def up(self) -> bool:
+        """Whether the system has started, so that scripts can be run in it."""
+        return self._up
 
     @property
     def checks_passed(self) -> bool:
@@ -176,9 +206,10 @@ class Instance:
         except Exception:
             log.exception("instance %s", self.id)
             self.console.write("the instance failed; the embedded AWS's log says why")
-            self.machine.end()
+            self._end_system(0.0)
             with self._lock:
-                self.record.enter("stopped", Reason("Server.InternalError", self.cloud.clock.now()))
+                ended = "terminated" if self._ask is Ask.TERMINATE else "stopped"
+                self.record.enter(ended, Reason("Server.InternalError", self.cloud.clock.now()))
                 self._awake = False
 
     def _stay(self) -> tuple[Ask, Reason]:
@@ -187,7 +218,7 @@ class Instance:
         while True:
             period = DETAILED if self.record.moto.monitored else BASIC
             asked = self.cloud.clock.wait(self._asked, period)
-            if self._reason is None or self._reason.code != CLOSING:
+            if not self._closing:
                 started, used = self._publish(started, used)
             if not asked:
                 continue
@@ -198,7 +229,7 @@ class Instance:
                     return self._ask, self._reason
                 self._ask = None
                 self._asked.clear()
-            self.machine.end(SHUTDOWN / self.cloud.clock.scale)
+            self._end_system(self._shutdown)
             self.console.write("reboot: Restarting system", "kernel")
             self._start_system()
             used = 0.0
@@ -206,8 +237,8 @@ class Instance:
     def _come_to_rest(self, ask: Ask, reason: Reason) -> None:
         if self._power is not None:
             self._power.cancel()
-        if reason.code != CLOSING:
-            self.machine.end(SHUTDOWN / self.cloud.clock.scale)
+        # The server ends the processes of all instances at once.
+        self._end_system(None if reason.code == CLOSING else self._shutdown)
         # It may have been asked to terminate while it was stopping.
         with self._lock:
             ask, reason = self._ask or ask, self._reason or reason
@@ -216,6 +247,17 @@ class Instance:
                 self.machine.remove()
             self.record.enter(ask.value, reason)
             self._awake = False
+
+    def _end_system(self, grace: float | None) -> None:
+        """Start no more processes, end those that run (None: somebody else does), and read what they have written."""
+        with self._system:
+            self._up = False
+        if grace is not None:
+            self.machine.end(grace)
+        if self._user_data is not None:
+            child, awaiting = self._user_data
+            awaiting.join(LAST_WORDS)
+            child.finish_output(LAST_WORDS)
 
     def _start_system(self) -> None:
         self.console.boot()
@@ -228,6 +270,8 @@ class Instance:
         self.console.write(
             f"{instance.instance_type} {self.id}, boot: {share}; processes of the user that runs the server"
         )
+        with self._system:
+            self._up = not self._closing
         if first and user_data(instance):
             self._run_user_data(script_of(user_data(instance)))
 
@@ -251,7 +295,9 @@ class Instance:
         except OSError as error:
             say(f"Failed to run module scripts-user: {error}")
             return
-        threading.Thread(target=self._await_user_data, args=(child, say), daemon=True).start()
+        awaiting = threading.Thread(target=self._await_user_data, args=(child, say), daemon=True)
+        awaiting.start()
+        self._user_data = (child, awaiting)
 
     def _await_user_data(self, child: Child, say: Callable[[str], None]) -> None:
         code = child.wait()
@@ -259,12 +305,15 @@ class Instance:
         ended = "finished" if code == 0 else f"Failed to run module scripts-user: exit code {code}"
         say(f"user data {ended}")
 
-    def _power_off(self, action: str) -> None:
-        if action == "reboot":
-            self.ask(Ask.REBOOT, "Client.InstanceInitiatedShutdown")
-        elif self.record.state == "running":
-            terminate = self.record.moto.instance_initiated_shutdown_behavior == "terminate"
-            self.ask(Ask.TERMINATE if terminate else Ask.STOP, "Client.InstanceInitiatedShutdown")
+    def _power_off(self, action: str, life: threading.Thread | None) -> None:
+        with self._lock:
+            if self._thread is not life:
+                return  # it was asked for before the instance was stopped and started
+            if action == "reboot":
+                self.ask(Ask.REBOOT, "Client.InstanceInitiatedShutdown")
+            elif self.record.state == "running":
+                terminate = self.record.moto.instance_initiated_shutdown_behavior == "terminate"
+                self.ask(Ask.TERMINATE if terminate else Ask.STOP, "Client.InstanceInitiatedShutdown")
 
     def _publish(self, started: float, used: float) -> tuple[float, float]:
         """Publish what has been since ``started``; returns the present moment and the seconds used until now."""
@@ -281,6 +330,15 @@ class Instance:
     @property
     def _url(self) -> str:
         return f"{self.cloud.url}/_localaws/instances/{self.secret}"
+
+    @property
+    def _closing(self) -> bool:
+        return self._reason is not None and self._reason.code == CLOSING
+
+    @property
+    def _shutdown(self) -> float:
+        """How many seconds the processes have to end by themselves."""
+        return max(SHUTDOWN / self.cloud.clock.scale, LEAST_SHUTDOWN)
 
     @property
     def _threads(self) -> int:

@@ -117,6 +117,7 @@ class Machine:
     def make(self, image: Image | None, url: str) -> None:
         """Lay out the disk, anew where that was broken off; ``url`` is where the instance's own addresses are."""
         remove(self.root)
+        self._link()
         container = Container(self.root)
         container.make_python()
         for folder in (*OWN_FOLDERS, "/usr/local/bin"):
@@ -144,7 +145,7 @@ class Machine:
         """Remove the disk."""
         self._mark.unlink(missing_ok=True)
         if self._plain_root != self.root:
-            self._plain_root.unlink()
+            self._plain_root.unlink(missing_ok=True)
         remove(self.root)
 
     def localise(self, text: str) -> str:
@@ -160,10 +161,12 @@ class Machine:
         """The root by a path that a shell takes without quotes: a link, where the state folder's own has spaces."""
         if re.fullmatch(r"[\w./+-]+", str(self.root)):
             return self.root
-        link = Path(tempfile.gettempdir()) / f"{TEMPORARY}{self._identity[:8]}-{self.folder.name}"
-        if not link.is_symlink():
-            link.symlink_to(self.root)
-        return link
+        return Path(tempfile.gettempdir()) / f"{TEMPORARY}{self._identity[:8]}-{self.folder.name}"
+
+    def _link(self) -> None:
+        """Have the plain root there: whoever clears the temporary folder may have removed it."""
+        if self._plain_root != self.root and not self._plain_root.is_symlink():
+            self._plain_root.symlink_to(self.root)
 
     def environment(self, threads: int, extra: Mapping[str, str]) -> dict[str, str]:
         """What a process of the instance starts with."""
@@ -195,6 +198,7 @@ class Machine:
 
         What it writes to stderr goes to ``on_line`` too, or else to the file ``errors``.
         """
+        self._link()
         path = self.root / "var" / "lib" / "cloud" / name
         path.write_text(self.localise(script))
         path.chmod(0o700)
