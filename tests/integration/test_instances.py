@@ -160,6 +160,21 @@ def test_a_client_token_launches_once(instances: Instances) -> None:
     instances.ec2.terminate_instances(InstanceIds=[identifier])
 
 
+def test_a_request_without_a_client_token_launches_once_too(instances: Instances) -> None:
+    ec2, group = instances.aws.client("ec2"), "without-token"
+    ec2.create_security_group(GroupName=group, Description="of these only")
+
+    def without_token(params: dict[str, Any], **_: Any) -> None:  # boto3 makes one of its own
+        del params["body"]["ClientToken"]
+
+    ec2.meta.events.register("before-call.ec2.RunInstances", without_token)
+    launched = ec2.run_instances(**instances.request(SecurityGroups=[group]))["Instances"]
+    there = ec2.describe_instances(Filters=[{"Name": "instance.group-name", "Values": [group]}])["Reservations"]
+    identifiers = [one["InstanceId"] for each in there for one in each["Instances"]]
+    ec2.terminate_instances(InstanceIds=identifiers)
+    assert identifiers == [one["InstanceId"] for one in launched]
+
+
 def test_spot_instances_are_of_the_spot_market(instances: Instances) -> None:
     market = {"MarketType": "spot", "SpotOptions": {"MaxPrice": "0.05", "SpotInstanceType": "one-time"}}
     identifier = instances.running(InstanceMarketOptions=market)

@@ -51,8 +51,7 @@ def launch(request: Request, params: Params) -> Any:
             raise AwsError("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", 412)
         reservation = _record(request, backend, params, arguments)
         _remember(request, params, reservation.id)
-        for instance in reservation.instances:
-            request.cloud.instances.launch(request.region, instance.id)
+        request.cloud.instances.launch(request.region, [instance.id for instance in reservation.instances])
         return reservation
 
 

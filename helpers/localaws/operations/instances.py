@@ -23,7 +23,8 @@ USER = "Client.UserInitiatedShutdown"
 @operation("ec2", "RunInstances")
 def run_instances(request: Request, params: Params) -> Params:
     """Check everything, record, boot; answers moto's reservation."""
-    return {name: getattr(launch(request, params), attribute) for name, attribute in RESERVATION.items()}
+    reservation = launch(request, params)
+    return {name: getattr(reservation, attribute) for name, attribute in RESERVATION.items()}
 
 
 RESERVATION = {"ReservationId": "id", "OwnerId": "owner_id", "Groups": "groups", "Instances": "instances"}
@@ -72,9 +73,7 @@ def start_instances(request: Request, params: Params) -> Params:
     instances = _instances(request, params)
     for instance in instances:
         _check_state(instance, ("stopped", "pending", "running"), "started")
-    return {
-        "StartingInstances": [_change(one, ("pending", "running"), request.cloud.instances.start) for one in instances]
-    }
+    return {"StartingInstances": [_change(one, ("pending", "running"), _start) for one in instances]}
 
 
 @operation("ec2", "RebootInstances")
@@ -197,6 +196,11 @@ def _change(instance: Instance, already: tuple[str, ...], act: Any) -> Params:
     if before["Name"] not in already:
         act(instance)
     return {"InstanceId": instance.id, "PreviousState": before, "CurrentState": _state(instance)}
+
+
+def _start(instance: Instance) -> None:
+    instance.start()
+    _check_state(instance, ("pending", "running"), "started")  # it may have been terminated in the meantime
 
 
 def _terminate(instance: Instance) -> None:

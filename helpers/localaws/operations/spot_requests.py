@@ -9,6 +9,7 @@ import secrets
 from datetime import datetime
 from typing import Any
 
+from ..engines.instances.record import Record
 from ..errors import NotImplementedHere, refuse
 from ..gateway import Params, Request, operation
 from ..store import Document
@@ -56,6 +57,8 @@ def describe_spot_instance_requests(request: Request, params: Params) -> Params:
     table = request.cloud.store.table(TABLE)
     wanted = params.get("SpotInstanceRequestIds")
     found = [_get(request, one) for one in wanted] if wanted else table.list(request.region)
+    # A server that was killed while it launched an instance may have kept the request alone.
+    found = [one for one in found if Record(request.cloud.records, request.region, one["InstanceId"]).exists]
     shown = [_shown(request, one) for one in found]
     for filter_ in params.get("Filters", []):
         shown = [one for one in shown if _value(one, filter_["Name"]) in filter_["Values"]]

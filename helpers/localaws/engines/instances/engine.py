@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
@@ -31,13 +32,14 @@ class InstancesEngine:
         self._by_secret: dict[str, Instance] = {}
         self.commands = Commands(cloud)
 
-    def launch(self, region: str, identifier: str) -> None:
-        """Boot an instance that has just been recorded; its record is pending afterwards."""
-        secret = secrets.token_hex(16)
-        self._table.put(region, identifier, {"Secret": secret})
-        instance = self._take_up(region, identifier, secret)
-        instance.record.enter("pending")
-        instance.boot()
+    def launch(self, region: str, identifiers: Sequence[str]) -> None:
+        """Boot instances that have just been recorded; their records are pending afterwards."""
+        # All are known here before any of their records is kept: a killed server leaves none that nobody ends.
+        launched = [self._know(region, identifier) for identifier in identifiers]
+        for instance in launched:
+            instance.record.enter("pending")
+        for instance in launched:
+            instance.boot()
 
     def get(self, region: str, identifier: str) -> Instance:
         """A launched instance. Raises ``InvalidInstanceID.NotFound``."""
@@ -49,20 +51,13 @@ class InstancesEngine:
             found = self._take_up(region, identifier, document["Secret"])
         return found
 
-    def start(self, instance: Instance) -> None:
-        """Boot a stopped instance again, with the disk it had; its user data does not run again."""
-        now = self.cloud.clock.now().replace(tzinfo=None)
-
-        def launched(record: Any) -> None:
-            record.launch_time = now
-
-        instance.record.change(launched)
-        instance.record.enter("pending")
-        instance.boot()
-
     def recover(self) -> None:
         """After a start: what a killed server had running is stopped, and says why."""
         for region, identifier, document in list(self._table.everywhere()):
+            if not Record(self.cloud.records, region, identifier).exists:
+                # It was killed before it kept the record: the launch has never been answered, and never was.
+                self._table.delete(region, identifier)
+                continue
             instance = self._take_up(region, identifier, document["Secret"])
             state = instance.record.state
             reason = Reason("Server.InternalError", self.cloud.clock.now())
@@ -76,13 +71,16 @@ class InstancesEngine:
     def close(self) -> None:
         """Before the end: end every instance's processes, and let the records say stopped."""
         with self._lock:
-            running = [one for one in self._instances.values() if one.record.state not in ENDED]
+            instances = list(self._instances.values())
+        # Apart: whoever has the records' lock may ask for this one.
+        running = [one for one in instances if one.record.state not in ENDED]
         for instance in running:
             instance.abandon()
         if running:
             stopping.kill(self.cloud.identity, self.cloud.workplace("instances"))
         for instance in running:
             instance.join(CLOSE_SECONDS)
+        self.commands.close()
 
     def answer(self, path: str, environ: dict[str, Any]) -> Response:
         """The addresses of instances, ``<secret>/imds/…`` and ``<secret>/power/…``: asked from inside."""
@@ -103,6 +101,11 @@ class InstancesEngine:
         status, body, ttl = instance.answer_metadata(environ["REQUEST_METHOD"], f"/{rest}", headers)
         lives = [("X-aws-ec2-metadata-token-ttl-seconds", str(ttl))] if ttl is not None else []
         return Response(status, [("Content-Type", "text/plain"), *lives], body.encode())
+
+    def _know(self, region: str, identifier: str) -> Instance:
+        secret = secrets.token_hex(16)
+        self._table.put(region, identifier, {"Secret": secret})
+        return self._take_up(region, identifier, secret)
 
     def _take_up(self, region: str, identifier: str, secret: str) -> Instance:
         with self._lock:

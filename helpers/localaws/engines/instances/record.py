@@ -52,15 +52,23 @@ class Record:
     @property
     def moto(self) -> Any:
         """moto's object; raises ``InvalidInstanceID.NotFound``."""
-        with self._records.lock("ec2"):
-            found = self._records.backend("ec2", self.region).get_instance_by_id(self.id)
+        found = self._find()
         if found is None:
             raise AwsError("InvalidInstanceID.NotFound", f"The instance ID '{self.id}' does not exist")
         return found
 
+    @property
+    def exists(self) -> bool:
+        """Whether there is such an instance."""
+        return self._find() is not None
+
     def check_exists(self) -> None:
         """Raises ``InvalidInstanceID.NotFound`` where there is no such instance."""
         assert self.moto is not None
+
+    def _find(self) -> Any:
+        with self._records.lock("ec2"):
+            return self._records.backend("ec2", self.region).get_instance_by_id(self.id)
 
     @property
     def state(self) -> str:
@@ -105,7 +113,8 @@ class Record:
 
     def tags(self) -> dict[str, str]:
         """The instance's tags."""
-        return {tag["key"]: tag["value"] for tag in self.moto.get_tags()}
+        with self._records.lock("ec2"):
+            return {tag["key"]: tag["value"] for tag in self.moto.get_tags()}
 
 
 def user_data(instance: Any) -> bytes:
