@@ -51,9 +51,11 @@ def send_command(request: Request, params: Params) -> Params:
         "RequestedDateTime": now,
         "ExpiresAfter": now + timedelta(seconds=params.get("TimeoutSeconds", 3600)),
     }
+    # Whoever lists commands asks for their invocations: those are there before.
+    invocations = [_invoke(request, instance, command) for instance in instances]
     request.cloud.store.table(COMMANDS).put(request.region, command["CommandId"], command)
-    for instance in instances:
-        _start(request, instance, command)
+    for instance, invocation in zip(instances, invocations, strict=True):
+        _start(request, instance, command, invocation)
     return {"Command": _command(request, command)}
 
 
@@ -134,9 +136,8 @@ def describe_instance_information(request: Request, params: Params) -> Params:
     return {"InstanceInformationList": [_information(request, one) for one in managed]}
 
 
-def _start(request: Request, instance: Instance, command: Document) -> None:
-    given = command["Parameters"]
-    invocation = {
+def _invoke(request: Request, instance: Instance, command: Document) -> Document:
+    invocation: Document = {
         "CommandId": command["CommandId"],
         "InstanceId": instance.id,
         "Comment": command["Comment"],
@@ -145,6 +146,11 @@ def _start(request: Request, instance: Instance, command: Document) -> None:
     }
     name = key(command["CommandId"], instance.id)
     request.cloud.store.table(TABLE).put(request.region, name, invocation)
+    return invocation
+
+
+def _start(request: Request, instance: Instance, command: Document, invocation: Document) -> None:
+    given = command["Parameters"]
     lines = list(given["commands"])
     folder = (given.get("workingDirectory") or [""])[0]
     if folder:
@@ -189,7 +195,7 @@ def _all_instances(request: Request) -> list[Instance]:
 def _managed(request: Request, instance: Instance) -> bool:
     """Whether the agent of a running instance can report."""
     role = instance.record.role()
-    if role is None or instance.record.state != "running" or not instance.machine.made:
+    if role is None or instance.record.state != "running" or not instance.up:
         return False
     try:
         request.cloud.authorization.require(role, instance.id, REPORT, request.arn("ec2", f"instance/{instance.id}"))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 TABLE = "ssm-invocation"
 STDOUT, STDERR = 24_000, 8_000  # characters of output that are kept
 RUNNING = ("Pending", "InProgress")
+CLOSE_SECONDS = 5.0
 
 
 def key(command: str, instance: str) -> str:
@@ -37,11 +38,15 @@ class Commands:
         self._table = cloud.store.table(TABLE)
         self._lock = threading.Lock()
         self._children: dict[tuple[str, str], Child] = {}
+        self._threads: set[threading.Thread] = set()
 
     def start(self, instance: Instance, invocation: Document, script: str, timeout: float) -> None:
         """Run ``script`` for an invocation whose document is in the table; it may take ``timeout`` seconds."""
         arguments = (instance, invocation["CommandId"], script, timeout)
-        threading.Thread(target=self._run, args=arguments, name=f"command on {instance.id}", daemon=True).start()
+        thread = threading.Thread(target=self._run, args=arguments, name=f"command on {instance.id}", daemon=True)
+        with self._lock:
+            self._threads = {one for one in self._threads if one.is_alive()} | {thread}
+            thread.start()
 
     def cancel(self, region: str, name: str) -> None:
         """End a command's process; its status becomes Cancelled."""
@@ -56,6 +61,13 @@ class Commands:
         for region, name, document in list(self._table.everywhere()):
             if document["Status"] in RUNNING:
                 self._finish(region, name, "Failed", -1, "", "The embedded AWS ended while the command ran")
+
+    def close(self) -> None:
+        """Before the end, when the instances' processes have been ended: let the invocations say so."""
+        with self._lock:
+            threads = list(self._threads)
+        for thread in threads:
+            thread.join(CLOSE_SECONDS)
 
     def _run(self, instance: Instance, command: str, script: str, timeout: float) -> None:
         region, name = instance.region, key(command, instance.id)
@@ -82,7 +94,10 @@ class Commands:
         child.finish_output(1.0)
         with self._lock:
             del self._children[region, name]
-        complaint = errors.read_text(errors="replace") if errors.exists() else ""
+        try:
+            complaint = errors.read_text(errors="replace")
+        except FileNotFoundError:  # the instance has been terminated, and its disk is gone
+            complaint = ""
         output = "".join(f"{line}\n" for line in lines)
         self._finish(region, name, status, code, output, instance.machine.generalise(complaint))
 
