@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from helpers.localaws.engines import processes, stopping
+from helpers.localaws.engines import processes
 from helpers.localaws.engines.processes import Child, Processes
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
@@ -46,20 +46,6 @@ class Entry:
 
     def send_signal(self, number: signal.Signals) -> None:
         self.table.signals[self.name].append(number)
-
-    def open_files(self) -> list[Any]:
-        return []
-
-    def ppid(self) -> int:
-        return os.getpid()
-
-
-def test_what_is_started_while_others_are_halted_is_killed_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    table = Table("first", "second", "third")
-    monkeypatch.setattr(stopping, "processes_below", table.look)
-    stopping.kill("id", tmp_path)
-    assert set(table.signals) == {"first", "second", "third"}
-    assert all(sent == [signal.SIGSTOP, signal.SIGKILL] for sent in table.signals.values())
 
 
 def test_what_is_started_while_others_end_is_killed_too(monkeypatch: pytest.MonkeyPatch) -> None:
