@@ -35,9 +35,10 @@ run: .venv/installed
 	$(BIN)/python -m helpers.series --out '$(OUT)' $(GIVEN)
 
 # Two workers share the tests; benchmarks compare speeds, so they have the machine to themselves. Both are run, whichever
-# fails.
+# fails. What fails is run again by itself, if it is little.
 test: check .venv-site/installed
-	@$(BIN)/python -m pytest $(SHARED_OUT) --durations=25 -m 'not ray' --ignore=tests/benchmarks tests; tests=$$?; \
+	@$(BIN)/python -m pytest --cache-clear $(SHARED_OUT) --durations=25 -m 'not ray' --ignore=tests/benchmarks tests; \
+	  tests=$$?; if [ $$tests = 1 ]; then $(BIN)/python tests/again.py; tests=$$?; fi; \
 	  $(BIN)/python -m pytest -m 'not ray' tests/benchmarks; benchmarks=$$?; \
 	  echo "tests: exit code $$tests, benchmarks: exit code $$benchmarks"; test "$$tests$$benchmarks" = 00
 
