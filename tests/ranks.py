@@ -42,7 +42,7 @@ def train_ranks(
     return in_ranks(size, cwd, "train", arguments=told, death=asdict(death) if death else None, network=network)
 
 
-def in_ranks(size: int, cwd: Path, function: str, timeout: float = 120, **arguments: Any) -> list[int]:
+def in_ranks(size: int, cwd: Path, function: str, timeout: float = 300, **arguments: Any) -> list[int]:
     """The exit codes of a function of rank.py in so many processes, which write into cwd/rank-<n>.log."""
     meeting = reserve()
     world = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(meeting.port)}

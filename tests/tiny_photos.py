@@ -54,7 +54,7 @@ def command(*arguments: object, processes: int = 1) -> list[str]:
 def run_training(cwd: Path, *arguments: object, processes: int = 1) -> subprocess.CompletedProcess[str]:
     """The training program as a user starts it."""
     argv = command(*arguments, "--threads", 1, processes=processes)
-    return subprocess.run(argv, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(argv, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
 
 
 def free_port() -> int:

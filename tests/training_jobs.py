@@ -79,6 +79,11 @@ class Jobs:
         """Create a job and wait for its end."""
         return self.end(self.start(script, **changes))
 
+    def wait_for_object(self, key: str) -> None:
+        """Until an object is there."""
+        waiter = self.s3.get_waiter("object_exists")
+        waiter.wait(Bucket=BUCKET, Key=key, WaiterConfig={"Delay": 0.1, "MaxAttempts": 1200})
+
     def lines(self, name: str, host: int = 1) -> list[str]:
         """What a host has logged."""
         prefix = f"{name}/algo-{host}-"

@@ -1,8 +1,10 @@
 """The SageMaker SDK's ModelTrainer against the embedded AWS, used directly and through helpers.training."""
 
+import time
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -289,6 +291,8 @@ def test_a_job_that_is_in_progress_is_not_started_twice(cloud, jobs, tmp_path, c
     assert training.stop(cloud, name)
     jobs.end(name)
     assert not training.stop(cloud, name)
+    while f"{datetime.now():%Y%m%d%H%M%S}" == name.rpartition("-")[2]:
+        time.sleep(0.05)  # the SDK names jobs by the second
     other = start(cloud, jobs, tmp_path / "source", "pass", base_job_name="once", hyperparameters={"epochs": 2})
     assert other != name
     jobs.end(other)
