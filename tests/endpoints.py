@@ -40,9 +40,10 @@ async def application(scope, receive, send):
         status, content = int(os.environ.get("PING", "200")), b""
     elif what == "pid":
         content = str(os.getpid()).encode()
-    elif what == "sleep":
-        pathlib.Path(os.environ["TMPDIR"], "asleep").touch()
-        await asyncio.sleep(float(value))
+    elif what == "wait":
+        pathlib.Path(value, os.urandom(8).hex()).touch()
+        while not pathlib.Path(value, "go").exists():
+            await asyncio.sleep(0.01)
         content = str(os.getpid()).encode()
     elif what == "status":
         status, content = int(value), f"this is a {value}".encode()
@@ -175,7 +176,7 @@ def variant(model: str, instances: int = 1, name: str = "AllTraffic", **more: An
     }
 
 
-def until(look: Callable[[], Any], enough: Callable[[Any], bool], seconds: float = 60) -> Any:
+def until(look: Callable[[], Any], enough: Callable[[Any], bool], seconds: float = 120) -> Any:
     """Look again and again, until it is enough."""
     deadline = time.monotonic() + seconds
     while not enough(seen := look()):
@@ -199,6 +200,27 @@ def folder(hosting: Hosting, endpoint: str) -> Path:
     """Where the embedded AWS keeps an endpoint's files."""
     place: Path = hosting.aws.state.resolve() / "endpoints" / "us-east-1" / endpoint
     return place
+
+
+def waits_until(gate: Path, app: str) -> str:
+    """An application that is loaded once there is a file ``gate``."""
+    return f"import pathlib, time\nwhile not pathlib.Path({str(gate)!r}).exists():\n    time.sleep(0.01)\n{app}"
+
+
+class Meeting:
+    """Requests that all stay in the model until they are let go: ask ``what``."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self.what = folder, f"wait={folder}"
+        folder.mkdir()
+
+    def await_arrivals(self, count: int) -> None:
+        """Return when so many requests are in the model."""
+        until(lambda: len(list(self._folder.iterdir())), lambda arrived: arrived == count)
+
+    def end(self) -> None:
+        """Let all of them be answered."""
+        (self._folder / "go").touch()
 
 
 def processes(hosting: Hosting, endpoint: str) -> list[psutil.Process]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -16,12 +17,31 @@ import pytest
 from botocore.exceptions import ClientError
 
 from helpers import metrics
-from tests.endpoints import APP, CONFIG, FILES, IMAGE, Hosting, archive, folder, processes, refused, until, variant
+from tests.endpoints import (
+    APP,
+    CONFIG,
+    FILES,
+    IMAGE,
+    Hosting,
+    Meeting,
+    archive,
+    folder,
+    processes,
+    refused,
+    until,
+    variant,
+    waits_until,
+)
 
 LIMIT = 6_291_456
 EVERY_BYTE = bytes(range(256))
 ROLE = "arn:aws:iam::123456789012:role/some"
 SERVERLESS = {"MemorySizeInMB": 1024, "MaxConcurrency": 1}
+# In the order in which an endpoint publishes them.
+METRICS = (
+    "Invocations InvocationsPerInstance Invocation4XXErrors Invocation5XXErrors InvocationModelErrors ModelLatency "
+    "OverheadLatency"
+).split()
 ASYNC = {"OutputConfig": {"S3OutputPath": "s3://bucket/key"}}
 
 
@@ -273,23 +293,26 @@ def test_the_container_has_its_role_its_region_and_no_other_keys(hosting: Hostin
     assert where["said"] == f"unpacked to {os.path.dirname(where['file'])}"
 
 
-def test_the_least_busy_instance_is_next(hosting: Hosting, echo: str) -> None:
+def test_the_least_busy_instance_is_next(hosting: Hosting, echo: str, tmp_path: Path) -> None:
+    meeting = Meeting(tmp_path / "meeting")
     with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(hosting.ask, echo, "sleep=2")
-        instances = folder(hosting, echo) / "instances"
-        until(lambda: list(instances.glob("*/tmp/asleep")), bool)
+        slow = pool.submit(hosting.ask, echo, meeting.what)
+        meeting.await_arrivals(1)
         quick = {hosting.ask(echo) for _ in range(6)}
+        meeting.end()
         assert quick == {next(iter(quick))}
         assert slow.result() not in quick
 
 
-def test_twenty_at_once_are_all_answered(hosting: Hosting, echo: str) -> None:
+def test_twenty_at_once_are_all_answered(hosting: Hosting, echo: str, tmp_path: Path) -> None:
+    meeting = Meeting(tmp_path / "meeting")
     with ThreadPoolExecutor(20) as pool:
         bodies = [os.urandom(1000) for _ in range(100)]
         assert list(pool.map(lambda body: hosting.ask(echo, "", body), bodies)) == bodies
-        pids = list(pool.map(lambda _: hosting.ask(echo, "sleep=0.2"), range(20)))
-    assert len(set(pids)) == 2
-    assert min(pids.count(pid) for pid in pids) >= 5
+        pids = [pool.submit(hosting.ask, echo, meeting.what) for _ in range(20)]
+        meeting.await_arrivals(20)
+        meeting.end()
+    assert sorted(Counter(pid.result() for pid in pids).values()) == [10, 10]
 
 
 def test_a_session_stays_with_the_instance_that_opened_it(hosting: Hosting, echo: str) -> None:
@@ -330,11 +353,6 @@ def test_what_cannot_be_invoked_is_refused(hosting: Hosting, echo: str) -> None:
 
 
 def test_invocations_are_in_the_metrics_and_the_log(hosting: Hosting, echo: str) -> None:
-    for what in ("pid", "pid", "status=418", "status=500"):
-        try:
-            hosting.ask(echo, what)
-        except ClientError as error:
-            assert error.response["Error"]["Code"] == "ModelError"
 
     def statistics(metric: str) -> dict[str, float]:
         now = datetime.now(UTC)
@@ -349,18 +367,30 @@ def test_invocations_are_in_the_metrics_and_the_log(hosting: Hosting, echo: str)
         )["Datapoints"]
         return points[0] if points else {}
 
-    until(lambda: statistics("Invocation5XXErrors").get("Sum", 0), lambda count: count >= 1)
-    seen = statistics("Invocations")
-    assert seen["Sum"] == seen["SampleCount"] >= 4
-    until(lambda: statistics("OverheadLatency")["SampleCount"], lambda count: count == seen["SampleCount"])
-    assert statistics("Invocation4XXErrors")["Sum"] >= 1
-    assert statistics("InvocationsPerInstance")["Sum"] == pytest.approx(seen["Sum"] / 2)
-    errors = statistics("InvocationModelErrors")
-    assert errors["Sum"] == statistics("Invocation4XXErrors")["Sum"] + statistics("Invocation5XXErrors")["Sum"]
-    assert errors["SampleCount"] == seen["Sum"]
-    latency = statistics("ModelLatency")
+    def measured() -> dict[str, dict[str, float]]:
+        """Against the order in which they are published: if first and last agree, nothing has come in between."""
+        return {metric: statistics(metric) for metric in reversed(METRICS)}
+
+    def counted(seen: dict[str, dict[str, float]]) -> bool:
+        counts = {found.get("SampleCount", 0) for found in seen.values()}
+        return len(counts) == 1 and counts.pop() >= before + 4
+
+    before = statistics("Invocations").get("SampleCount", 0)
+    for what in ("pid", "pid", "status=418", "status=500"):
+        try:
+            hosting.ask(echo, what)
+        except ClientError as error:
+            assert error.response["Error"]["Code"] == "ModelError"
+    seen = until(measured, counted)
+    sums = {metric: found["Sum"] for metric, found in seen.items()}
+    assert sums["Invocations"] == seen["Invocations"]["SampleCount"]
+    assert sums["Invocation4XXErrors"] >= 1
+    assert sums["Invocation5XXErrors"] >= 1
+    assert sums["InvocationsPerInstance"] == pytest.approx(sums["Invocations"] / 2)
+    assert sums["InvocationModelErrors"] == sums["Invocation4XXErrors"] + sums["Invocation5XXErrors"]
+    latency = seen["ModelLatency"]
     assert 100 < latency["Minimum"] < latency["Maximum"] < 60e6
-    assert 0 < statistics("OverheadLatency")["Minimum"] < 1e6
+    assert 0 < seen["OverheadLatency"]["Minimum"] < 1e6
     busy = until(lambda: statistics("ConcurrentRequestsPerModel"), lambda found: found.get("SampleCount", 0) >= 2)
     assert 0 <= busy["Minimum"] <= busy["Maximum"] <= 20
 
@@ -423,8 +453,9 @@ def test_traffic_is_divided_by_weight_and_target(hosting: Hosting) -> None:
     assert len(ports) == 2
     hosting.delete(name)
     assert processes(hosting, name) == []
-    listening = {one.laddr.port for one in psutil.net_connections("tcp") if one.status == "LISTEN" and one.laddr}
-    assert not listening & ports
+    server = psutil.Process(json.loads((hosting.aws.state / "server.json").read_text())["pid"])
+    listening = {one.laddr.port for one in server.net_connections("tcp") if one.status == "LISTEN" and one.laddr}
+    assert not listening & ports, "the ports were the server's before they were the instances'"
     assert not folder(hosting, name).exists()
     with refused("ValidationError", f"Endpoint {name} of account 123456789012 not found."):
         hosting.ask(name)
@@ -437,9 +468,15 @@ def test_traffic_is_divided_by_weight_and_target(hosting: Hosting) -> None:
 # ---- endpoints that fail ----
 
 
-def test_endpoints_that_cannot_start_say_why(hosting: Hosting) -> None:
+def test_endpoints_that_cannot_start_say_why(hosting: Hosting, tmp_path: Path) -> None:
     """All at the same time, since each waits for something else."""
-    raises = hosting.deploy({**FILES, "app.py": "raise RuntimeError('no weights here')"})
+    gate = tmp_path / "gate"
+    raises = hosting.deploy({**FILES, "app.py": waits_until(gate, "raise RuntimeError('no weights here')")})
+    with refused("ValidationException", "Cannot update in-progress endpoint"):
+        hosting.sagemaker.delete_endpoint(EndpointName=raises)
+    with refused("ValidationError", f"Endpoint {raises} of account", "not found", "Its status is Creating"):
+        hosting.ask(raises)
+    gate.touch()
     nothing = hosting.deploy({"app.py": APP})
     wrong = hosting.deploy({**FILES, "config.yaml": CONFIG.replace("app:application", "app:nothing")})
     uninstallable = hosting.deploy({**FILES, "code/requirements.txt": "no-such-package-of-ours==1.0"})
@@ -454,10 +491,6 @@ def test_endpoints_that_cannot_start_say_why(hosting: Hosting) -> None:
     broken = "broken"
     hosting.model(broken, hosting.model_data(b"this is no archive"))
     hosting.endpoint(broken, [variant(broken)])
-    with refused("ValidationException", "Cannot update in-progress endpoint"):
-        hosting.sagemaker.delete_endpoint(EndpointName=unhealthy)
-    with refused("ValidationError", f"Endpoint {unhealthy} of account", "not found", "Its status is Creating"):
-        hosting.ask(unhealthy)
     ping = "The primary container for production variant AllTraffic did not pass the ping health check. Please check"
     reasons = {
         raises: [ping, "the server exited with code 1", "RuntimeError: no weights here"],
@@ -523,17 +556,23 @@ def test_an_endpoint_survives_the_server(fresh_aws: Callable[..., Any]) -> None:
     )
     server = psutil.Process(json.loads(first.aws.cli("status").stdout)["pid"])
     server.kill()
-    server.wait(10)
+    server.wait(60)
     again = Hosting(fresh_aws("--time-scale", "20"))
     assert again.describe(name)["EndpointStatus"] in ("SystemUpdating", "InService")
-    # boto3 tries again what is unavailable for a moment.
-    assert until(lambda: again.ask(name), lambda answer: answer != pid)
+
+    def answered() -> bytes:
+        try:
+            return again.ask(name)
+        except ClientError as error:
+            assert error.response["Error"]["Code"] == "ServiceUnavailable"
+            return b""
+
+    assert until(answered, bool) != pid
     again.in_service(name)
-    assert not psutil.pid_exists(int(pid))
-    assert len(processes(again, name)) == 1
+    assert [process.pid for process in processes(again, name)] == [int(again.ask(name))]
     again.aws.cli("down")
     assert processes(again, name) == []
-    fresh_aws("--time-scale", "20")
+    again = Hosting(fresh_aws("--time-scale", "20"))
     assert again.settle(name)["EndpointStatus"] == "InService"
     assert again.ask(name)
     again.delete(name)
@@ -568,7 +607,7 @@ def test_the_sagemaker_sdk_deploys_and_invokes(hosting: Hosting, user: Any) -> N
 
 def test_the_waiters_of_boto3_work(hosting: Hosting) -> None:
     name = hosting.deploy()
-    quickly = {"Delay": 1, "MaxAttempts": 60}
+    quickly = {"Delay": 1, "MaxAttempts": 120}
     hosting.sagemaker.get_waiter("endpoint_in_service").wait(EndpointName=name, WaiterConfig=quickly)
     hosting.sagemaker.delete_endpoint(EndpointName=name)
     hosting.sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=name, WaiterConfig=quickly)

@@ -7,6 +7,7 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,19 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from tests.endpoints import APP, FILES, Hosting, archive, folder, processes, refused, until, variant
+from tests.endpoints import (
+    APP,
+    FILES,
+    Hosting,
+    Meeting,
+    archive,
+    folder,
+    processes,
+    refused,
+    until,
+    variant,
+    waits_until,
+)
 
 BROKEN = {**FILES, "app.py": "raise RuntimeError('no weights here')"}
 
@@ -36,9 +49,11 @@ def served(hosting: Hosting) -> Iterator[str]:
     hosting.delete(name)
 
 
-def configure(hosting: Hosting, name: str, variants: list[dict[str, Any]] | None = None, **environment: str) -> str:
+def configure(
+    hosting: Hosting, name: str, variants: list[dict[str, Any]] | None = None, app: str = APP, **environment: str
+) -> str:
     """A model and a configuration of this name; returns it."""
-    hosting.model(name, Environment=environment)
+    hosting.model(name, hosting.model_data(archive({**FILES, "app.py": app})), Environment=environment)
     hosting.sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=variants or [variant(name)])
     return name
 
@@ -129,8 +144,9 @@ def test_no_request_is_lost_through_scaling_and_an_update(hosting: Hosting, serv
     assert len(processes(hosting, served)) == 1
 
 
-def test_an_update_deploys_another_model(hosting: Hosting, served: str) -> None:
-    configure(hosting, "second-model", PING="200", GREETING="second")
+def test_an_update_deploys_another_model(hosting: Hosting, served: str, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    configure(hosting, "second-model", app=waits_until(gate, APP), PING="200", GREETING="second")
     before = hosting.ask(served)
     hosting.sagemaker.update_endpoint(EndpointName=served, EndpointConfigName="second-model")
     seen = hosting.describe(served)
@@ -141,6 +157,7 @@ def test_an_update_deploys_another_model(hosting: Hosting, served: str) -> None:
         resize(hosting, served, 2)
     with refused("ValidationException", "Cannot update in-progress endpoint"):
         hosting.sagemaker.delete_endpoint(EndpointName=served)
+    gate.touch()
     settled = hosting.settle(served)
     assert settled["EndpointStatus"] == "InService"
     assert settled["EndpointConfigName"] == "second-model"
@@ -276,24 +293,18 @@ def test_an_update_that_cannot_be_is_refused(hosting: Hosting, refusing: str) ->
     assert hosting.describe(refusing)["EndpointStatus"] == "InService"
 
 
-def test_an_instance_that_goes_away_finishes_its_requests(hosting: Hosting, served: str) -> None:
+def test_an_instance_that_goes_away_finishes_its_requests(hosting: Hosting, served: str, tmp_path: Path) -> None:
     resize(hosting, served, 2)
     hosting.in_service(served)
-    instances = folder(hosting, served) / "instances"
-    answers: list[bytes] = []
-
-    def sleep() -> None:
-        answers.append(hosting.ask(served, "sleep=3"))
-
-    slow = [threading.Thread(target=sleep) for _ in range(2)]
-    for thread in slow:
-        thread.start()
-    until(lambda: list(instances.glob("*/tmp/asleep")), lambda asleep: len(asleep) == 2)
-    resize(hosting, served, 1)
-    until(lambda: counts(hosting, served)[0], lambda current: current == 1)
-    for thread in slow:
-        thread.join()
-    assert len(set(answers)) == 2  # by both instances, although one of them was on its way out
+    meeting = Meeting(tmp_path / "meeting")
+    with ThreadPoolExecutor(2) as pool:
+        slow = [pool.submit(hosting.ask, served, meeting.what) for _ in range(2)]
+        meeting.await_arrivals(2)
+        resize(hosting, served, 1)
+        until(lambda: counts(hosting, served)[0], lambda current: current == 1)
+        meeting.end()
+    # By both instances, although one of them was on its way out.
+    assert len({answer.result() for answer in slow}) == 2
     hosting.in_service(served)
     until(lambda: processes(hosting, served), lambda left: len(left) == 1)
 
@@ -335,13 +346,11 @@ def test_an_instance_that_hangs_is_replaced(hosting: Hosting) -> None:
 def test_an_update_is_finished_by_the_next_server(fresh_aws: Callable[..., Any], tmp_path: Path) -> None:
     first, gate = Hosting(fresh_aws("--time-scale", "20")), tmp_path / "gate"
     name = first.in_service(first.deploy())
-    waits = f"import pathlib, time\nwhile not pathlib.Path({str(gate)!r}).exists(): time.sleep(0.1)\n" + APP
-    first.model("slow", first.model_data(archive({**FILES, "app.py": waits})))
-    first.sagemaker.create_endpoint_config(EndpointConfigName="slow", ProductionVariants=[variant("slow")])
+    configure(first, "slow", app=waits_until(gate, APP))
     first.sagemaker.update_endpoint(EndpointName=name, EndpointConfigName="slow")
     server = psutil.Process(json.loads((first.aws.state / "server.json").read_text())["pid"])
     server.kill()
-    server.wait(10)
+    server.wait(60)
     again = Hosting(fresh_aws("--time-scale", "20"))
     seen = again.describe(name)
     assert (seen["EndpointConfigName"], seen["EndpointStatus"].endswith("Updating")) == (name, True)
