@@ -6,10 +6,12 @@ import base64
 import io
 import itertools
 import json
+import sqlite3
 import time
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -23,6 +25,7 @@ from tests.conftest import LocalAws
 NUMBERS = itertools.count(1)
 T = TypeVar("T")
 SERVICE = "lambda.amazonaws.com"
+QUICKLY = {"Delay": 0.05, "MaxAttempts": 1200}
 # What it does is named by the event; COUNT and the pid show whether an environment was used before.
 SOURCE = '''
 import json, logging, os, pathlib, subprocess, sys, time
@@ -145,7 +148,7 @@ class Lambda:
             aws_secret_access_key=self.aws.environment["AWS_SECRET_ACCESS_KEY"],
             # Nothing is checked before it is sent: it is the server's checks that are tested.
             config=Config(
-                retries={"total_max_attempts": 1}, parameter_validation=False, max_pool_connections=40, read_timeout=60
+                retries={"total_max_attempts": 1}, parameter_validation=False, max_pool_connections=40, read_timeout=300
             ),
         )
         self.role = self.aws.role("functions-tests", SERVICE)
@@ -153,15 +156,27 @@ class Lambda:
     def create(self, source: str = SOURCE, wait: bool = True, **more: Any) -> str:
         """A function of its own name; returns the name once it is active."""
         name = more.pop("FunctionName", f"function-{next(NUMBERS)}")
-        given = {"Runtime": "python3.11", "Handler": "app.handler", "Role": self.role, "Timeout": 20}
+        given = {"Runtime": "python3.11", "Handler": "app.handler", "Role": self.role, "Timeout": 60}
         self.client.create_function(**{**given, "FunctionName": name, "Code": {"ZipFile": package(source)}, **more})
         if wait:
-            self.client.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0.05})
+            self.client.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig=QUICKLY)
         return str(name)
+
+    def settle_in(self, name: str, seconds: float) -> None:
+        """Have a function's last change take effect so many seconds from now.
+
+        AWS's second is over before a test on a busy machine has asked for anything.
+        """
+        path = f"file:{self.aws.state}/documents.sqlite"
+        with closing(sqlite3.connect(path, uri=True, timeout=60, isolation_level=None)) as documents:
+            documents.execute(
+                "UPDATE documents SET body = json_set(body, '$.settles', ?) WHERE kind = 'function' AND name = ?",
+                (time.time() + seconds, name),
+            )
 
     def updated(self, name: str) -> None:
         """Wait until an update has taken effect."""
-        self.client.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0.05})
+        self.client.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig=QUICKLY)
 
     def call(self, name: str, event: dict[str, Any] | None = None, **more: Any) -> Answer:
         """Invoke a function and wait."""
@@ -207,7 +222,7 @@ class Answer:
         return base64.b64decode(self.response["LogResult"]).decode()
 
 
-def until(read: Callable[[], T], wanted: Callable[[T], bool], seconds: float = 20.0) -> T:
+def until(read: Callable[[], T], wanted: Callable[[T], bool], seconds: float = 120.0) -> T:
     """Look until what is read is as wanted; raises ``AssertionError`` with what it was at last."""
     deadline = time.monotonic() + seconds
     while not wanted(found := read()):
@@ -218,6 +233,14 @@ def until(read: Callable[[], T], wanted: Callable[[T], bool], seconds: float = 2
 
 def code_of(error: ClientError) -> str:
     return str(error.response["Error"]["Code"])
+
+
+def ended(pid: int) -> bool:
+    """Whether a process has ended, whoever is to collect its exit code."""
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def environments(aws: LocalAws, name: str) -> list[psutil.Process]:

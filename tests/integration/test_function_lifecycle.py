@@ -3,8 +3,6 @@ are reclaimed, a killed server's functions are there again. Two servers of their
 """
 
 import json
-import os
-import signal
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +12,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from helpers import functions
-from tests.conftest import start
-from tests.lambda_functions import Lambda, code_of, environments, package, until
+from tests.conftest import LocalAws, start
+from tests.lambda_functions import Lambda, code_of, ended, environments, package, until
 
 NEW = "def handler(event, context): return 'new'"
 
@@ -45,11 +43,19 @@ def queued(functions: Lambda) -> int:
     return int(number)
 
 
+def kill(aws: LocalAws) -> None:
+    """SIGKILL a server, and wait until it has let go of its folder."""
+    server = psutil.Process(json.loads((aws.state / "server.json").read_text())["pid"])
+    server.kill()
+    server.wait(60)
+
+
 # ---- with AWS's times ----
 
 
 def test_a_function_cannot_be_used_or_changed_before_it_is_made(plain):
     name = plain.create(wait=False)
+    plain.settle_in(name, 3600)
     for call, more in (
         (plain.client.invoke, {}),
         (plain.client.update_function_code, {"ZipFile": package()}),
@@ -60,6 +66,7 @@ def test_a_function_cannot_be_used_or_changed_before_it_is_made(plain):
             call(FunctionName=name, **more)
         assert code_of(refused.value) == "ResourceConflictException"
         assert "The function is currently in the following state: Pending" in str(refused.value)
+    plain.settle_in(name, 1)
     plain.client.get_waiter("function_active_v2").wait(FunctionName=name)
     assert plain.call(name).error is None
 
@@ -67,6 +74,7 @@ def test_a_function_cannot_be_used_or_changed_before_it_is_made(plain):
 def test_until_an_update_has_taken_effect_the_old_code_runs(plain):
     name = plain.create()
     plain.client.update_function_code(FunctionName=name, ZipFile=package(NEW))
+    plain.settle_in(name, 3600)
     assert plain.call(name).payload["count"] == 1
     shown = plain.client.get_function_configuration(FunctionName=name)
     assert (shown["State"], shown["LastUpdateStatus"]) == ("Active", "InProgress")
@@ -76,6 +84,7 @@ def test_until_an_update_has_taken_effect_the_old_code_runs(plain):
     assert "An update is in progress for resource: arn:aws:lambda:us-east-1:123456789012:function:" in str(
         refused.value
     )
+    plain.settle_in(name, 1)
     plain.client.get_waiter("function_updated_v2").wait(FunctionName=name)
     assert plain.call(name).payload == "new"
 
@@ -87,9 +96,9 @@ def test_functions_and_queued_events_outlive_a_killed_server(plain, tmp_path):
     plain.client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
     event = json.dumps({"do": "note", "file": str(tmp_path / "noted")})
     assert plain.client.invoke(FunctionName=name, InvocationType="Event", Payload=event)["StatusCode"] == 202
-    os.kill(json.loads((plain.aws.state / "server.json").read_text())["pid"], signal.SIGKILL)
+    kill(plain.aws)
     again = Lambda(start(plain.aws.state))
-    assert not psutil.pid_exists(first) or psutil.Process(first).status() == psutil.STATUS_ZOMBIE
+    assert ended(first)
     assert not (tmp_path / "noted").exists()
     with pytest.raises(ClientError, match="TooManyRequestsException"):
         again.call(name)
@@ -116,8 +125,9 @@ def test_down_ends_every_environment_though_it_is_at_work(plain, tmp_path):
 
 def test_our_own_runtime_client_does_what_aws_s_does(quick):
     name = quick.create()
-    first, second = quick.call(name), quick.call(name)
-    assert [one.payload["count"] for one in (first, second)] == [1, 2]
+    first, second = quick.call(name).payload, quick.call(name).payload
+    # Here an idle environment lasts for a second and a half, which may pass between two calls.
+    assert (first["count"], second["count"]) == (1, 2 if second["pid"] == first["pid"] else 1)
     failed = quick.call(name, {"do": "fail"})
     assert (failed.error, failed.payload["errorType"]) == ("Unhandled", "ValueError")
     assert failed.payload["stackTrace"][-1].startswith('  File "/var/task/app.py", line ')
@@ -129,7 +139,7 @@ def test_our_own_runtime_client_does_what_aws_s_does(quick):
         name, {"do": "describe"}, ClientContext="eyJjdXN0b20iOiB7ImEiOiAiYiJ9LCAiY2xpZW50Ijoge319"
     ).payload
     assert shown["client"] == {"custom": {"a": "b"}, "env": None, "title": None}
-    assert 0 < shown["left"] <= 20_000
+    assert 0 < shown["left"] <= 60_000
     assert quick.call(name, {"do": "odd"}).payload["errorType"] == "Runtime.MarshalError"
     assert quick.call(name, {"do": "recurse"}).payload["errorType"] == "RecursionError"
     assert quick.call(name, {"do": "large", "bytes": 6_300_000}).payload["errorType"] == "Function.ResponseSizeTooLarge"

@@ -9,12 +9,11 @@ import urllib.request
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
-import psutil
 import pytest
 from botocore.exceptions import ClientError
 
 from tests.conftest import LocalAws
-from tests.lambda_functions import SERVICE, SOURCE, Lambda, code_of, environments, package, until
+from tests.lambda_functions import QUICKLY, SERVICE, SOURCE, Lambda, code_of, ended, environments, package, until
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +43,7 @@ def test_a_new_function_is_pending_then_active_and_described_as_it_was_made(func
     )
     assert (made["State"], made["StateReasonCode"]) == ("Pending", "Creating")
     assert "LastUpdateStatus" not in made
-    functions.client.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0.05})
+    functions.client.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig=QUICKLY)
     found = functions.client.get_function(FunctionName=name)
     shown = found["Configuration"]
     expected = {
@@ -390,7 +389,7 @@ def test_a_deleted_function_leaves_no_process_no_tags_and_no_files(functions):
     answered = functions.client.delete_function(FunctionName=name)
     assert answered["ResponseMetadata"]["HTTPStatusCode"] == 204
     until(lambda: environments(functions.aws, name), lambda found: not found)
-    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+    assert ended(child)
     assert not code.exists()
     with pytest.raises(ClientError, match="ResourceNotFoundException"):
         functions.client.get_function(FunctionName=name)

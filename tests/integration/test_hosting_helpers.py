@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 from helpers import hosting
 from helpers.cloud import Cloud
 from helpers.settings import Settings
+from tests.endpoints import waits_until
 
 APP = """
 import json
@@ -69,11 +70,27 @@ def test_the_image_is_aws_current_one() -> None:
 
 
 def test_deploy_predict_replace_delete(
-    cloud: Cloud, role: str, endpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    cloud: Cloud,
+    role: str,
+    endpoint: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     image = hosting.serving_image(cloud.region, INSTANCE)
     environment = {"SM_RAYSERVE_APP": "app:application"}
-    first = model_data(cloud, "first", APP % "first")
+    # Loaded when it has been seen on its way, which may else be over before anybody looks.
+    gate = tmp_path / "gate"
+    first = model_data(cloud, "first", waits_until(gate, APP % "first"))
+    describe = hosting.describe
+
+    def described(cloud: Cloud, name: str) -> dict[str, Any] | None:
+        found = describe(cloud, name)
+        if found and found["EndpointStatus"] == "Creating":
+            gate.touch()
+        return found
+
+    monkeypatch.setattr(hosting, "describe", described)
     made = hosting.deploy(cloud, endpoint, first, role, image, INSTANCE, environment=environment)
     assert made["EndpointStatus"] == "InService"
     lines = capsys.readouterr().out.splitlines()

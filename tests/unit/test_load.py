@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -136,9 +137,10 @@ def test_errors_are_counted_by_code_and_left_out_of_the_latency(servers: Callabl
 
 def test_a_server_that_is_not_there_is_an_error_too(servers: Callable[..., Server]) -> None:
     server = servers()
-    requests = load.endpoint(server.cloud(), "dogs", b"")
-    server.close()
-    result = load.run(requests, [Step(1, 60)], count=2)
+    with socket.socket() as nobody:  # that has the port to itself, but does not listen
+        nobody.bind(("127.0.0.1", 0))
+        server.url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        result = load.run(load.endpoint(server.cloud(), "dogs", b""), [Step(1, 60)], count=2)
     assert result.errors == {"ClientConnectorError": 2}
     assert np.isnan(result.percentile(50))
 
