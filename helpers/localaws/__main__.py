@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import logging
 import os
@@ -23,10 +24,12 @@ import psutil
 from . import request_table
 from .engines import spot
 from .engines.processes import MARK, end_marked, marked
-from .folder import identity, running
+from .folder import PART, identity, running, write_whole
 
 START_SECONDS = 120
 STOP_SECONDS = 60
+TAKEN = 4  # exit code of ``up --foreground`` where another server has the folder
+LOG = "server.log"
 SDK_SETTINGS = """\
 # The SageMaker SDK's own settings against the embedded AWS: no telemetry, which would leave this machine.
 SchemaVersion: "1.0"
@@ -38,7 +41,7 @@ SageMaker:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; the exit code is 0, 1 (failed) or 3 (``status``, ``env``: not running)."""
+    """Run one command; the exit code is 0, 1 (failed), 3 (``status``, ``env``: not running) or :data:`TAKEN`."""
     options = _parser().parse_args(arguments)
     os.environ.update(past_proxies())
     folder: Path = options.state.resolve()
@@ -155,7 +158,8 @@ def operations(_: Path, options: argparse.Namespace) -> int:
 def environment(folder: Path, url: str) -> dict[str, str]:
     """The variables that any AWS client needs: address, region, the administrator's key, and the SDK's settings."""
     settings = folder / "sagemaker-sdk.yaml"
-    settings.write_text(SDK_SETTINGS)
+    if not settings.exists() or settings.read_text() != SDK_SETTINGS:
+        write_whole(settings, SDK_SETTINGS)  # another notebook's SDK may be reading it
     key = json.loads((folder / "administrator.json").read_text())
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
     return {
@@ -185,7 +189,7 @@ def _serve_here(folder: Path, options: argparse.Namespace) -> int:
         server.serve(folder, options.port, options.time_scale or 1.0)
     except BlockingIOError:
         print(f"another server is starting or stopping on {folder}", file=sys.stderr)
-        return 1
+        return TAKEN
     except OSError as error:
         print(f"cannot serve: {error}. Choose another port with --port, or none for a free one.", file=sys.stderr)
         return 1
@@ -200,9 +204,29 @@ def _start(folder: Path, options: argparse.Namespace) -> dict[str, Any] | None:
     argv = [sys.executable, "-m", __package__, "up", "--foreground", "--state", str(folder)]
     argv += ["--port", str(options.port)] if options.port else []
     argv += ["--time-scale", str(options.time_scale)] if options.time_scale else []
-    log_path = folder / "server.log"
-    with log_path.open("ab") as log:
-        process = subprocess.Popen(
+    process = _spawn(argv, folder)
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        found = running(folder)
+        if found and _answers(found["url"], folder):
+            if found["pid"] != process.pid:
+                process.terminate()
+            return found
+        # While another server has the folder, it is starting, too, and will be found, or it is stopping.
+        if process.poll() is not None and not _is_taken(folder) and not running(folder):
+            if process.returncode != TAKEN:
+                break
+            process = _spawn(argv, folder)
+        time.sleep(0.05)
+    log_path = folder / LOG
+    tail = log_path.read_text(errors="replace")[-2000:]
+    print(f"the embedded AWS did not start; the end of {log_path}:\n{tail}", file=sys.stderr)
+    return None
+
+
+def _spawn(argv: list[str], folder: Path) -> subprocess.Popen[bytes]:
+    with (folder / LOG).open("ab") as log:
+        return subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -212,17 +236,15 @@ def _start(folder: Path, options: argparse.Namespace) -> dict[str, Any] | None:
             # Marked like its children, so that 'down' also finds a server that never came to announce itself.
             env={**os.environ, MARK: identity(folder)},
         )
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        found = running(folder)
-        if found and _answers(found["url"], folder):
-            return found
-        if process.poll() is not None and not running(folder):
-            break
-        time.sleep(0.05)
-    tail = log_path.read_text(errors="replace")[-2000:]
-    print(f"the embedded AWS did not start; the end of {log_path}:\n{tail}", file=sys.stderr)
-    return None
+
+
+def _is_taken(folder: Path) -> bool:
+    with (folder / "lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def _answers(url: str, folder: Path) -> bool:
@@ -236,8 +258,10 @@ def _answers(url: str, folder: Path) -> bool:
 
 def _claim(folder: Path) -> None:
     """Refuse a folder with other things in it: ``reset`` would remove them."""
-    strangers = [path.name for path in folder.iterdir()] if not (folder / "id").exists() else []
-    if strangers:
+    # In this order: the id may be made at this moment, by another that starts on the folder.
+    found = [path.name for path in folder.iterdir()]
+    strangers = [name for name in found if not (name == "id" or (name.startswith("id.") and name.endswith(PART)))]
+    if strangers and not (folder / "id").exists():
         sys.exit(f"{folder} holds other files ({', '.join(strangers[:3])}); choose an empty folder with --state")
     identity(folder)
 

@@ -35,7 +35,6 @@ class Authorization:
 
     def __init__(self, records: Records, tags: Tags, account: str, last_accessed: LastAccessed) -> None:
         self.identities = Identities(records)
-        self.identities = Identities(records)
         self._records, self._tags, self._account, self._last_accessed = records, tags, account, last_accessed
         self._resource_policies: dict[str, ResourcePolicies] = {}
 
@@ -69,7 +68,10 @@ class Authorization:
             raise SignatureFault("invalid token")
         if key.expiration is not None and key.expiration < datetime.now(UTC):
             raise SignatureFault("expired token")
-        return self.identities.owner(key)
+        caller = self.identities.owner(key)
+        if caller is None:
+            raise SignatureFault("unknown key")
+        return caller
 
     # ---- whether ----
 

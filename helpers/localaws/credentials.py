@@ -16,6 +16,7 @@ from pathlib import Path
 
 from .authorization import Authorization
 from .errors import AwsError
+from .folder import write_whole
 from .protocol import Response
 from .records import Records
 
@@ -134,11 +135,11 @@ def administrator(records: Records, folder: Path) -> dict[str, str]:
         return saved
     with records.lock("iam"):
         iam = records.backend("iam", "aws")
-        iam.create_user(region_name="us-east-1", user_name=ADMINISTRATOR)
+        if ADMINISTRATOR not in iam.users:  # else a server was killed before it wrote the key down
+            iam.create_user(region_name="us-east-1", user_name=ADMINISTRATOR)
         iam.attach_user_policy("arn:aws:iam::aws:policy/AdministratorAccess", ADMINISTRATOR)
         key = iam.create_access_key(ADMINISTRATOR)
         records.keep("iam", "CreateAccessKey", "us-east-1", {})
     made = {"AWS_ACCESS_KEY_ID": key.access_key_id, "AWS_SECRET_ACCESS_KEY": key.secret_access_key}
-    path.touch(mode=0o600)
-    path.write_text(json.dumps(made))
+    write_whole(path, json.dumps(made))
     return made

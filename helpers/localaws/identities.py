@@ -83,12 +83,13 @@ class Identities:
         expiration = session.expiration.replace(tzinfo=UTC)
         return Key(held.secret_access_key, True, session.session_token, expiration, session)
 
-    def owner(self, key: Key) -> Caller:
-        """Who a key belongs to, with the policies of this moment."""
+    def owner(self, key: Key) -> Caller | None:
+        """Who a key belongs to, with the policies of this moment; None where that user has been deleted since."""
         with self._records.lock("iam"):
-            if key.user is not None:
-                return self._user(self._iam.users[key.user])
-            return self._session_caller(key.owner)
+            if key.user is None:
+                return self._session_caller(key.owner)
+            user = self._iam.users.get(key.user)
+            return self._user(user) if user is not None else None
 
     def session(self, role_arn: str, name: str) -> Caller | None:
         """A service's session of a role, as the engines act in it; None where there is no such role."""
@@ -114,7 +115,8 @@ class Identities:
     def role(self, arn: str) -> Any:
         """moto's role of an ARN, or None."""
         name = arn.rpartition("/")[2]
-        held = next((role for role in self._iam.roles.values() if role.name == name), None)
+        with self._records.lock("iam"):
+            held = next((role for role in self._iam.roles.values() if role.name == name), None)
         return held if held is not None and held.arn == arn else None
 
     def entity(self, arn: str) -> Any:

@@ -29,6 +29,7 @@ from moto.iam.models import AWSManagedPolicy
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
 from .errors import AwsError, NotImplementedHere
+from .folder import PART
 
 log = logging.getLogger(__name__)
 
@@ -113,6 +114,8 @@ class Records:
         self.folder, self.account = folder, account
         self._application = DomainDispatcherApplication(create_backend_app)
         self._locks: dict[str, threading.RLock] = {service: threading.RLock() for service in ANSWERED}
+        # One for both: moto's STS looks through IAM's users, and makes access keys there.
+        self._locks["sts"] = self._locks["iam"]
         self._dirty: set[tuple[str, str]] = set()
         self._stopping = threading.Event()
         self._saver = threading.Thread(target=self._save_growing, name="records", daemon=True)
@@ -233,16 +236,25 @@ class Records:
 
     def _save_growing(self) -> None:
         while not self._stopping.wait(1.0):
-            self._save_dirty()
+            try:
+                self._save_dirty()
+            except Exception:  # the disk is full, say: next time there may be room
+                log.exception("records that have grown could not be saved")
 
     def _save_dirty(self) -> None:
         for service, region in list(self._dirty):
-            self._dirty.discard((service, region))
-            self._pickle(service, region)
+            self._dirty.discard((service, region))  # before: what is added while it is written is written again
+            try:
+                self._pickle(service, region)
+            except BaseException:
+                self._dirty.add((service, region))
+                raise
 
     # ---- restoring ----
 
     def _restore(self) -> None:
+        for part in self.folder.rglob(f"*{PART}"):
+            part.unlink()  # a server was killed while it wrote this: nobody was told that it is kept
         for path in sorted(self.folder.glob("*.pickle")):
             service, region = path.name.removesuffix(".pickle").split(".", 1)
             if service not in ANSWERED:  # left by an older version, when moto still kept these records
@@ -296,7 +308,7 @@ class _Unpickler(pickle.Unpickler):
 
 def _write_pickle(path: Path, value: Any) -> None:
     """Atomically: a reader, or a crash, sees the old file or the new one."""
-    part = path.with_name(f"{path.name}.{threading.get_ident()}.part")
+    part = path.with_name(f"{path.name}.{threading.get_ident()}{PART}")
     with part.open("wb") as file:
         _Pickler(file, protocol=pickle.HIGHEST_PROTOCOL).dump(value)
     part.replace(path)

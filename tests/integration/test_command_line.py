@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
@@ -38,6 +39,13 @@ def test_up_prints_the_url_last_and_twice_attaches(fresh_aws):
     assert again.stdout.splitlines()[-1] == running.url == first["url"]
     assert status(running.state)["pid"] == first["pid"]
     assert urllib.request.urlopen(f"{running.url}/_localaws/health").status == 200
+
+
+def test_several_that_start_it_at_the_same_time_have_the_same_one(fresh_aws, tmp_path):
+    state = str(tmp_path / "state")
+    with ThreadPoolExecutor(3) as pool:
+        done = list(pool.map(lambda _: localaws_cli("up", "--state", state), range(3)))
+    assert {one.stdout.splitlines()[-1] for one in done} == {fresh_aws().url}
 
 
 def test_it_listens_on_loopback_only(fresh_aws):
