@@ -29,6 +29,7 @@ Result = dict[str, Any] | None
 Operation = Callable[["Request", Params], Result]
 OPERATIONS: dict[tuple[str, str], Operation] = {}
 MAX_BODY = 1 << 30
+INNER = "/_localaws/"  # addresses that are no service's
 OF_OBJECTS = frozenset({("s3", "GetObject"), ("s3", "HeadObject")})
 
 
@@ -87,7 +88,7 @@ class Gateway:
             return stranger
         call, caller, request_id = None, None, str(uuid.uuid4())
         try:
-            if environ["PATH_INFO"].startswith("/_localaws/"):
+            if environ["PATH_INFO"].startswith(INNER):
                 return self.cloud.answer_internal(environ)
             body = _read(environ)
             call = protocol.match(environ, body)
@@ -99,7 +100,7 @@ class Gateway:
             log.exception("%s failed", f"{call.service}:{call.operation}" if call else _shown(environ["PATH_INFO"]))
             failure = AwsError("InternalFailure", f"{type(error).__name__}: {error}", 500)
             response = protocol.render_error(call, failure, request_id)
-        if self._recorder and not environ["PATH_INFO"].startswith("/_localaws/"):
+        if self._recorder and not environ["PATH_INFO"].startswith(INNER):
             self._recorder.note(call, caller, environ, response)
         return response
 
@@ -144,7 +145,7 @@ class Gateway:
 
 def _shown(path: str) -> str:
     """A path as the log may have it: the inner addresses hold secrets."""
-    return "/".join(path.split("/")[:3]) if path.startswith("/_localaws/") else path
+    return "/".join(path.split("/")[:3]) if path.startswith(INNER) else path
 
 
 def _read(environ: dict[str, Any]) -> bytes:

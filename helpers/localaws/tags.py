@@ -9,7 +9,7 @@ class Tags:
     """Keys and values by ARN, kept in the store."""
 
     def __init__(self, store: Store) -> None:
-        self._table = store.table("tags")
+        self._store, self._table = store, store.table("tags")
 
     def of(self, arn: str) -> dict[str, str]:
         """The tags of a resource; empty where it has none."""
@@ -17,11 +17,14 @@ class Tags:
 
     def add(self, arn: str, tags: dict[str, str]) -> None:
         """Add tags, or replace the values of those that are there."""
-        self._table.put(_region(arn), arn, {**self.of(arn), **tags})
+        with self._store.locked():
+            self._table.put(_region(arn), arn, {**self.of(arn), **tags})
 
     def remove(self, arn: str, keys: list[str]) -> None:
         """Remove some of a resource's tags; keys it does not have are no error, as on AWS."""
-        self._table.put(_region(arn), arn, {key: value for key, value in self.of(arn).items() if key not in keys})
+        with self._store.locked():
+            left = {key: value for key, value in self.of(arn).items() if key not in keys}
+            self._table.put(_region(arn), arn, left)
 
     def forget(self, arn: str) -> None:
         """Remove everything that is kept of a resource; for when it is deleted."""
