@@ -155,8 +155,9 @@ def _relay(child: Process, prefix: str) -> None:
 
 def _end(children: list[Process]) -> None:
     """Ask each to end, once: a second SIGTERM would interrupt what the first had it clear up."""
-    while children:
-        children.pop().terminate()
+    with suppress(IndexError):  # that is all: the watch and the run itself may both be at it
+        while True:
+            children.pop().terminate()
 
 
 def _compare(sets: list[ParameterSet], out: Path, peak: Held) -> None:
