@@ -23,7 +23,7 @@ from moto import mock_aws
 from PIL import Image
 from starlette.exceptions import HTTPException
 
-from tests.tiny_photos import CLASSES, ROOT, TRAIN_SRC, encoded, free_port, picture
+from tests.tiny_photos import CLASSES, ROOT, TRAIN_SRC, encoded, picture
 
 sys.path.insert(0, str(TRAIN_SRC))
 import results
@@ -66,7 +66,7 @@ def server(model_dir):
 @pytest.fixture(scope="module")
 def client(server):
     port = server.servers[0].sockets[0].getsockname()[1]
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as client:
         yield client
 
 
@@ -265,13 +265,15 @@ def test_our_own_error_is_a_500_that_tells_nothing(client, batcher, monkeypatch)
 def test_concurrent_requests_share_batches_and_get_their_own_answers(client, model_dir, batcher, monkeypatch):
     predict, sizes = batcher.run, []
 
-    def slow(photos):
+    def run(photos):
+        # The first batch takes until all the others are waiting, however long that is.
+        while not sizes and len(photos) + batcher.queue.qsize() < 36:
+            time.sleep(0.01)
         sizes.append(len(photos))
-        time.sleep(0.05)
         return predict(photos)
 
-    monkeypatch.setattr(batcher, "run", slow)
-    with ThreadPoolExecutor(12) as threads:
+    monkeypatch.setattr(batcher, "run", run)
+    with ThreadPoolExecutor(36) as threads:
         jobs = list(itertools.islice(itertools.cycle(PHOTOS), 36))
         answers = list(threads.map(lambda photo: post(client, photo).json()["predictions"], jobs))
     for photo, predictions in zip(PHOTOS, answers[:3], strict=True):
@@ -279,7 +281,7 @@ def test_concurrent_requests_share_batches_and_get_their_own_answers(client, mod
     for number, predictions in enumerate(answers):
         assert_same(predictions, answers[number % 3])
     assert sum(sizes) == 36
-    assert len(sizes) < 18
+    assert len(sizes) <= 1 + -(-35 // serving.MAX_BATCH)
     assert max(sizes) <= serving.MAX_BATCH
 
 
@@ -295,7 +297,7 @@ def batched(scenario, run=lambda items: [item * 10 for item in items]):
         with ThreadPoolExecutor(1) as thread:
             batcher = serving.Batcher(counted, thread)
             try:
-                return await asyncio.wait_for(scenario(batcher, sizes), 5)
+                return await asyncio.wait_for(scenario(batcher, sizes), 60)
             finally:
                 await batcher.stop()
 
@@ -303,26 +305,26 @@ def batched(scenario, run=lambda items: [item * 10 for item in items]):
 
 
 def test_a_lone_item_does_not_wait(monkeypatch):
-    monkeypatch.setattr(serving, "MAX_WAIT", 3.0)
+    monkeypatch.setattr(serving, "MAX_WAIT", 3600.0)
 
     async def scenario(batcher, sizes):
-        started = time.perf_counter()
         assert await batcher.put(4) == 40
-        assert time.perf_counter() - started < 1
 
     batched(scenario)
 
 
 def test_a_batch_waits_for_an_item_that_is_on_its_way_but_not_for_long(monkeypatch):
-    monkeypatch.setattr(serving, "MAX_WAIT", 0.2)
+    monkeypatch.setattr(serving, "MAX_WAIT", 3600.0)
 
     async def scenario(batcher, sizes):
         with batcher.announced():
             first = batcher.put(1)
-            await asyncio.sleep(0.02)
+            while not batcher.queue.empty():  # until a batch has begun with it
+                await asyncio.sleep(0)
             second = batcher.put(2)
         assert await asyncio.gather(first, second) == [10, 20]
         assert sizes == [2]
+        monkeypatch.setattr(serving, "MAX_WAIT", 0.05)
         with batcher.announced():  # this one never comes
             assert await batcher.put(3) == 30
         assert sizes == [2, 1]
@@ -375,34 +377,38 @@ def test_too_many_waiting_are_sent_away(monkeypatch):
 # -- the artefact as a server
 
 
-def serve(model_dir: Path, port: int, **environment: str) -> subprocess.Popen[str]:
+def serve(model_dir: Path, **environment: str) -> subprocess.Popen[str]:
+    """The artefact under uvicorn, on a port of its own choice."""
     application = yaml.safe_load((model_dir / "config.yaml").read_text())["applications"][0]["import_path"]
-    argv = [sys.executable, "-m", "uvicorn", "--app-dir", str(model_dir / "code"), "--port", str(port), application]
+    argv = [sys.executable, "-m", "uvicorn", "--app-dir", str(model_dir / "code"), "--port", "0", application]
     clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "MODEL_DIR")}
     return subprocess.Popen(argv, cwd="/", env=clean | environment, stderr=subprocess.PIPE, text=True)
 
 
+def address(server: subprocess.Popen[str]) -> str:
+    """Where it listens, once it does."""
+    said = []
+    for line in server.stderr:
+        said.append(line)
+        if found := re.search(r"running on (http://\S+)", line):
+            return found[1]
+    raise AssertionError("".join(said))
+
+
 def test_the_artefact_serves_itself_and_ends_when_told_to(model_dir):
-    port = free_port()
-    with serve(model_dir, port) as server, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-        for _ in range(300):
-            try:
-                if client.get("/ping").status_code == 200:
-                    break
-            except httpx.TransportError:
-                assert server.poll() is None, server.stderr.read()
-                time.sleep(0.1)
+    with serve(model_dir) as server, httpx.Client(base_url=address(server), timeout=120) as client:
+        assert client.get("/ping").status_code == 200
         assert_same(post(client, PHOTOS[0]).json()["predictions"], expected(model_dir, PHOTOS[0]))
         assert_refused(post(client, b"\0" * 20_000_000), 413, "larger than")
         chunks = (b"\0" * 1_000_000 for _ in range(10))  # of unknown length in advance
         assert_refused(post(client, chunks, "image/png"), 413, "larger than")
         server.send_signal(signal.SIGTERM)
-        assert server.wait(20) in (0, -signal.SIGTERM)
+        assert server.wait(120) in (0, -signal.SIGTERM)
 
 
 def test_a_model_that_cannot_be_loaded_ends_the_server(model_dir, tmp_path):
-    with serve(model_dir, free_port(), MODEL_DIR=str(tmp_path)) as server:
-        assert server.wait(60) != 0
+    with serve(model_dir, MODEL_DIR=str(tmp_path)) as server:
+        assert server.wait(120) != 0
         assert "model.json" in server.stderr.read()
 
 
