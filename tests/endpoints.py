@@ -130,7 +130,7 @@ class Hosting:
     def settle(self, name: str) -> dict[str, Any]:
         """The endpoint's description as soon as nothing is in progress."""
         settled: dict[str, Any] = until(
-            lambda: self.describe(name), lambda seen: not seen["EndpointStatus"].endswith("ing")
+            lambda: self.describe(name), lambda seen: not seen["EndpointStatus"].endswith(("ing", "RollingBack"))
         )
         return settled
 
