@@ -158,6 +158,31 @@ def test_a_job_is_told_of_in_a_bar_or_in_lines(monkeypatch, capsys, watched):
     assert ("\r" in told) == watched
 
 
+def test_a_status_is_told_before_what_was_logged_after_it(monkeypatch, capsys):
+    """However long it takes from asking for a job's course until its log is read."""
+    now = datetime.now(UTC)
+    course = [(now - timedelta(hours=3), "Training"), (now + timedelta(hours=1), "Interrupted")]
+    transitions = [{"Status": status, "StartTime": start} for start, status in course]
+    job = {"AlgorithmSpecification": {}}
+    looks = [
+        {**job, "TrainingJobStatus": "InProgress"},  # for its hyperparameters
+        {**job, "TrainingJobStatus": "InProgress", "SecondaryStatusTransitions": transitions[:1]},
+        {**job, "TrainingJobStatus": "Stopped", "SecondaryStatusTransitions": transitions},
+    ]
+    logged = [[(-2, "before"), (2, "after")], []]
+    monkeypatch.setattr(training, "describe", lambda *_: looks.pop(0))
+    monkeypatch.setattr(
+        training._LogReader,
+        "new",
+        lambda _: [training.LogLine(now + timedelta(hours=hours), "algo-1", text) for hours, text in logged.pop(0)],
+    )
+    monkeypatch.setattr(training, "watched", lambda: False)
+    training.follow(None, "dogs-1", every=0.0, show=".")  # type: ignore[arg-type]
+    told = capsys.readouterr().err
+    words = ["Training: ", "| before", "Interrupted: ", "| after"]
+    assert sorted(words, key=told.index) == words
+
+
 # ---- pages ----
 
 
