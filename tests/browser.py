@@ -28,6 +28,9 @@ FLAGS = (
 )
 
 
+SLOW = 120_000  # milliseconds: what is late on a busy machine is not missing
+
+
 @dataclass
 class Visits:
     """What the pages of a test have asked for, and what went wrong in them."""
@@ -84,7 +87,9 @@ def browser() -> Iterator[Browser]:
         as_root = hasattr(os, "geteuid") and os.geteuid() == 0
         flags = [*FLAGS, "--no-sandbox"] if as_root else list(FLAGS)
         try:
-            started = playwright.chromium.launch(executable_path=path, args=flags, chromium_sandbox=not as_root)
+            started = playwright.chromium.launch(
+                executable_path=path, args=flags, chromium_sandbox=not as_root, timeout=SLOW
+            )
         except Error as error:
             do_without(f"{path} does not start: {error}")
         yield started
@@ -101,6 +106,7 @@ def visits() -> Visits:
 def page(browser: Browser, visits: Visits) -> Iterator[Page]:
     """An empty page without cookies or history of other tests; ``visits`` tells what it did."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(SLOW)
     opened = context.new_page()
     visits.watch(opened)
     yield opened

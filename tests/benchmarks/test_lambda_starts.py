@@ -67,7 +67,8 @@ def test_the_first_calls_with_provisioned_concurrency_and_without(aws: LocalAws)
     for kind, seconds in (("cold", cold), ("provisioned", provisioned)):
         p50, p99 = (1000 * np.percentile(seconds, percent) for percent in (50, 99))
         print(f"\nfirst {AT_ONCE} calls at once, {ROUNDS} times, {kind}: p50 {p50:.0f} ms, p99 {p99:.0f} ms", end="")
-    assert np.percentile(provisioned, 99) < np.percentile(cold, 99)
+    # The medians: one call of thirty that the machine kept waiting says nothing of the environments.
+    assert np.median(provisioned) < np.median(cold)
 
 
 def at_once(pool: ThreadPoolExecutor, call: Callable[[], Any], cold: bool) -> list[float]:

@@ -49,16 +49,16 @@ def test_all_helpers_are_imported_in_a_few_times_what_boto3_takes(boto3_seconds:
 
 def test_the_embedded_aws_starts_in_some_times_what_boto3_takes(boto3_seconds: float, tmp_path: Path) -> None:
     state = str(tmp_path / "state")
-    ups = []
+    ups, asked = [], []
     try:
         for _ in range(TIMES):
             began = time.perf_counter()
             localaws_cli("up", "--state", state)
             ups.append(time.perf_counter() - began)
-            asked = fastest(lambda: localaws_cli("env", "--json", "--state", state))
+            asked.append(fastest(lambda: localaws_cli("env", "--json", "--state", state)))
             localaws_cli("down", "--state", state)
     finally:
         localaws_cli("down", "--state", state, check=False)
-    print(f"import boto3: {boto3_seconds:.2f} s, up: {min(ups):.2f} s, env: {asked:.2f} s")
+    print(f"import boto3: {boto3_seconds:.2f} s, up: {min(ups):.2f} s, env: {min(asked):.2f} s")
     assert min(ups) < 25 * boto3_seconds
-    assert asked < 4 * boto3_seconds
+    assert min(asked) < 4 * boto3_seconds

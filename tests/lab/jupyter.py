@@ -226,5 +226,6 @@ class NotebookPage:
         self.page.locator(".lm-Menu-item", has_text=entry).click()
 
     def interrupt(self) -> None:
-        """Press the button with the square."""
-        self.page.locator('[data-command="notebook:interrupt-kernel"]').first.click()
+        """Press the button with the square, and wait until the kernel has been sent the signal."""
+        with self.page.expect_response(lambda response: response.url.partition("?")[0].endswith("/interrupt")):
+            self.page.locator('[data-command="notebook:interrupt-kernel"]').first.click()

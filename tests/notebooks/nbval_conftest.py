@@ -1,12 +1,30 @@
 """pytest's configuration next to the notebooks that nbval runs; copied there as ``conftest.py``."""
 
 import difflib
+import functools
+import tempfile
+from pathlib import Path
 
+import nbval.kernel
 import pytest
 from nbval.plugin import IPyNbFile
 
 # Progress goes to stderr; the summary's record, for the index page of a run, is not stored.
 NOT_COMPARED = ("stderr", "application/vnd.dog-breeds.summary+json")
+OUTPUT_SECONDS = 120  # nbval waits 5 for an output that its kernel is sending
+
+
+def pytest_configure(config):
+    """Let kernels listen in a folder: a free port that is found for one may be another's when it starts."""
+    folder = tempfile.TemporaryDirectory(prefix="kernel", ignore_cleanup_errors=True)
+    config.add_cleanup(folder.cleanup)
+    sockets = str(Path(folder.name, "ipc"))
+    nbval.kernel.KernelManager = functools.partial(nbval.kernel.KernelManager, transport="ipc", ip=sockets)
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        item.output_timeout = OUTPUT_SECONDS
 
 
 def pytest_collectstart(collector):

@@ -4,6 +4,8 @@ import ast
 import functools
 import os
 import re
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import nbformat
@@ -13,6 +15,7 @@ from click.testing import CliRunner
 from papermill.cli import papermill as command_line
 from papermill.exceptions import PapermillExecutionError
 
+from helpers import series
 from helpers.settings import ROOT, Settings, SettingsError
 from tests.notebooks.stored import NOTEBOOKS, code, read
 from tests.series_runs import shell_environment
@@ -220,9 +223,15 @@ def test_papermill_fails_with_one_sentence_before_anything_starts(monkeypatch, t
         monkeypatch.delenv(one)
     monkeypatch.setenv("LOCALAWS_STATE", str(tmp_path / "state"))
     path = next(path for path in NOTEBOOKS if path.name.startswith(number))
-    with pytest.raises(PapermillExecutionError) as raised:
+    with pytest.raises(PapermillExecutionError) as raised, TemporaryDirectory(prefix="kernel") as sockets:
         papermill.execute_notebook(
-            path, tmp_path / "out.ipynb", {name: value}, cwd=path.parent, kernel_name="python3", progress_bar=False
+            path,
+            tmp_path / "out.ipynb",
+            {name: value},
+            cwd=path.parent,
+            kernel_name="python3",
+            progress_bar=False,
+            config=series._kernel(Path(sockets)),  # no port, which might be another's by the time that it starts
         )
     assert (raised.value.ename, says in raised.value.evalue) == ("SettingsError", True)
     assert raised.value.exec_count == 3, "parameters, injected parameters, settings"

@@ -178,18 +178,23 @@ def title(page):
     return page.locator("article h1").first.evaluate("h1 => h1.firstChild.textContent.trim()")
 
 
+def turn(page, link):
+    """Follow a link, wait for the page that it leads to, and tell which."""
+    with page.expect_navigation():
+        page.locator(link).click()
+    return urlsplit(page.url).path.rpartition("/")[2]
+
+
 def test_next_leads_through_the_series_and_previous_back(page, server):
     page.goto(f"http://{server}/index.html")
     assert title(page) == (ROOT / "README.md").read_text().partition("\n")[0].removeprefix("# ")
     read = []
     for _ in NOTEBOOKS:
-        page.locator("a.right-next").click()
-        read.append(urlsplit(page.url).path.rpartition("/")[2])
+        read.append(turn(page, "a.right-next"))
     assert read == [f"{path.stem}.html" for path in NOTEBOOKS]
-    page.locator("a.right-next").click()
+    turn(page, "a.right-next")
     assert title(page) == "Runs compared"
-    page.locator("a.left-prev").click()
-    assert page.url.endswith("08_teardown.html")
+    assert turn(page, "a.left-prev") == "08_teardown.html"
 
 
 def test_the_search_finds_what_only_an_output_says(page, address):
@@ -200,7 +205,7 @@ def test_the_search_finds_what_only_an_output_says(page, address):
     found = page.locator("ul.search li a", has_text="06 ")
     expect(found.first).to_be_visible()
     found.first.click()
-    assert "/notebooks/06_lambda.html" in page.url
+    page.wait_for_url("**/notebooks/06_lambda.html*")
     expect(page.locator("article")).to_contain_text("iam:PassRole")
 
 

@@ -68,12 +68,11 @@ def test_the_pixels_are_those_of_every_other_machine() -> None:
 EVERYWHERE = "7a5d5bd70715addde6521f996256c69df8082a0c0a625bca19a14c9f6281bc35"
 
 
-def test_a_set_that_is_there_is_left_alone(tmp_path: Path) -> None:
+def test_a_set_that_is_there_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = draw_sample_set(tmp_path, **SMALL)
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    started = time.monotonic()
+    monkeypatch.setattr(sys, "executable", "/bin/false")  # which cannot draw
     assert draw_sample_set(tmp_path, **SMALL) == folder
-    assert time.monotonic() - started < 2
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
