@@ -1,16 +1,18 @@
-"""``python tests/everything.py PROJECT``: make one of every kind of resource that the series makes, a line for each.
+"""``python tests/everything.py PROJECT [KIND]``: make one of every kind of resource that the series makes, a line each.
 
-It is a program, and not a fixture, so that a test can kill it between any two of them.
+It is a program, and not a fixture, so that a test can kill it between any two of them: after ``KIND`` it waits to be.
 """
 
 from __future__ import annotations
 
 import io
+import signal
 import sys
 import tarfile
+import time
 from collections.abc import Iterator
 
-from helpers import access, budgets, cloud, compute, hosting, notebook_instance, scaling, tuning
+from helpers import access, budgets, cloud, compute, hosting, notebook_instance, scaling, teardown, tuning
 from helpers.settings import ROOT, Settings
 
 HANDLER = "def lambda_handler(event, context):\n    return 1\n"
@@ -77,6 +79,11 @@ def _training(there: cloud.Cloud, role: str) -> Iterator[str]:
         max_jobs=2,
         max_parallel=1,
     )
+    # From here on nothing more comes of it by itself: its first trial, which is endless, has been made and has a log.
+    logs, until = there.client("logs"), time.monotonic() + 120
+    while not teardown._streams(logs, teardown.TRAINING_LOGS, f"{there.settings.tuning_job_name}-"):
+        assert time.monotonic() < until, "no trial has started"
+        time.sleep(0.2)
     yield "sagemaker:hyper-parameter-tuning-job"
 
 
@@ -98,4 +105,6 @@ def _serving(there: cloud.Cloud, role: str) -> Iterator[str]:
 if __name__ == "__main__":
     for made in make(cloud.connect(Settings.of(project=sys.argv[1]))):
         print(f"made {made}", flush=True)
+        if sys.argv[2:] == [made]:
+            signal.pause()
     print("made everything", flush=True)

@@ -83,6 +83,13 @@ class Instances:
             time.sleep(0.1)
         return console
 
+    def left_alone(self, identifier: str) -> None:
+        """Wait until none of its processes is left: one that has been killed is there until it is its turn to end."""
+        until = time.monotonic() + 60
+        while found := processes_of(identifier):
+            assert time.monotonic() < until, found
+            time.sleep(0.1)
+
     def user_data(self, identifier: str) -> str:
         """DescribeInstanceAttribute's user data, decoded."""
         found = self.ec2.describe_instance_attribute(InstanceId=identifier, Attribute="userData")

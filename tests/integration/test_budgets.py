@@ -1,6 +1,7 @@
 """AWS Budgets as a user of boto3 sees them, and ``helpers.budgets`` on top."""
 
 import contextlib
+from datetime import UTC
 
 import boto3
 import pytest
@@ -33,7 +34,7 @@ def test_a_budget_its_alerts_and_its_subscribers(client):
     found = client.describe_budget(AccountId=ACCOUNT, BudgetName="kept")["Budget"]
     assert found["BudgetLimit"] == {"Amount": "10", "Unit": "USD"}
     assert found["CalculatedSpend"]["ActualSpend"] == {"Amount": "0.0", "Unit": "USD"}
-    assert found["TimePeriod"]["Start"].day == 1
+    assert found["TimePeriod"]["Start"].astimezone(UTC).day == 1
     assert found["CostTypes"]["IncludeTax"] is True
     where = {"AccountId": ACCOUNT, "BudgetName": "kept"}
     (alert,) = client.describe_notifications_for_budget(**where)["Notifications"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from botocore.exceptions import ClientError
 
@@ -37,20 +39,26 @@ def test_a_failing_command(instances: Instances, identifier: str) -> None:
 
 def test_commands_by_tag_in_a_folder_with_a_time_limit(instances: Instances, identifier: str) -> None:
     ssm = instances.ssm
-    sent = ssm.send_command(
-        Targets=[{"Key": "tag:project", "Values": ["commanded"]}],
-        DocumentName="AWS-RunShellScript",
-        Parameters={"commands": ["pwd", "sleep 300"], "workingDirectory": ["/opt"], "executionTimeout": ["1"]},
-        Comment="too long",
-    )["Command"]
+
+    def send(comment: str, **parameters: list[str]) -> Any:
+        targets = [{"Key": "tag:project", "Values": ["commanded"]}]
+        given = {"Targets": targets, "Parameters": parameters, "Comment": comment}
+        return ssm.send_command(DocumentName="AWS-RunShellScript", **given)["Command"]
+
+    def listed(command: Any) -> Any:
+        return ssm.list_command_invocations(CommandId=command["CommandId"], Details=True)["CommandInvocations"]
+
+    patience = {"Delay": 1, "MaxAttempts": 60}
     waiter = ssm.get_waiter("command_executed")
+    short = send("short", commands=["pwd"], workingDirectory=["/opt"])
+    waiter.wait(CommandId=short["CommandId"], InstanceId=identifier, WaiterConfig=patience)
+    assert listed(short)[0]["CommandPlugins"][0]["Output"] == "/opt\n"
+    sent = send("too long", commands=["sleep 300"], executionTimeout=["1"])
     with pytest.raises(Exception, match="TimedOut"):
-        waiter.wait(CommandId=sent["CommandId"], InstanceId=identifier, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
-    listed = ssm.list_command_invocations(CommandId=sent["CommandId"], Details=True)["CommandInvocations"]
-    assert [(one["InstanceId"], one["Status"], one["Comment"]) for one in listed] == [
+        waiter.wait(CommandId=sent["CommandId"], InstanceId=identifier, WaiterConfig=patience)
+    assert [(one["InstanceId"], one["Status"], one["Comment"]) for one in listed(sent)] == [
         (identifier, "TimedOut", "too long")
     ]
-    assert listed[0]["CommandPlugins"][0]["Output"] == "/opt\n"
     command = ssm.list_commands(CommandId=sent["CommandId"])["Commands"][0]
     assert (command["TargetCount"], command["CompletedCount"], command["Status"]) == (1, 1, "TimedOut")
 
@@ -67,7 +75,7 @@ def test_a_command_can_be_cancelled(instances: Instances, identifier: str) -> No
         ssm.get_waiter("command_executed").wait(
             CommandId=sent, InstanceId=identifier, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
         )
-    assert not processes_of(identifier)
+    instances.left_alone(identifier)
 
 
 def test_only_managed_instances_are_reached(instances: Instances, identifier: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from helpers.localaws.folder import running
 from tests.conftest import LocalAws
 from tests.instances import Instances, processes_of
 
@@ -218,10 +219,7 @@ def test_a_reboot_ends_processes_and_leaves_the_instance_running(instances: Inst
     instances.said(identifier, "once")
     instances.ec2.reboot_instances(InstanceIds=[identifier])
     console = instances.said(identifier, "Restarting system")
-    until = time.monotonic() + 60
-    while processes_of(identifier):
-        assert time.monotonic() < until
-        time.sleep(0.1)
+    instances.left_alone(identifier)
     assert instances.state(identifier) == "running"
     assert console.count("once") == 1
     instances.ec2.terminate_instances(InstanceIds=[identifier])
@@ -406,6 +404,8 @@ def test_neither_a_killed_nor_a_stopped_server_leaves_a_process(
     )
     before.said(identifier, "here")
     os.kill(json.loads((aws.state / "server.json").read_text())["pid"], signal.SIGKILL)
+    while running(aws.state):  # until then 'up' would find it
+        time.sleep(0.05)
     after = Instances(fresh_aws("--time-scale", "20"))
     assert not processes_of(identifier)
     found = after.describe(identifier)

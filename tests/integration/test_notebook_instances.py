@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
@@ -13,6 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from helpers import cloud, costs, notebook_instance
+from helpers.localaws.folder import running
 from helpers.settings import Settings
 from tests.conftest import LocalAws, start
 
@@ -121,7 +123,8 @@ def test_states_refuse_as_aws_does_and_outlive_a_kill_and_the_quota_bites(fresh_
         f"Cannot create a duplicate Notebook Instance ({ARN}:notebook-instance/slow)",
     )
     os.kill(json.loads(aws.cli("status").stdout)["pid"], signal.SIGKILL)
-    aws.cli("down")
+    while running(aws.state):
+        time.sleep(0.05)
     start(aws.state, "--time-scale", "100000")
     assert status(sagemaker, "slow") == "InService"
     code, message = refusal(sagemaker.create_presigned_notebook_instance_url, **name)

@@ -16,6 +16,21 @@ from helpers import cloud, teardown
 from helpers.settings import Settings
 from tests.conftest import ROOT, LocalAws
 
+# Teardown up to a line; there it waits to be killed, and nothing that it has asked for is on its way.
+HALF = """
+import signal, sys
+from helpers import cloud, teardown
+from helpers.settings import Settings
+
+def say(line):
+    print(line, flush=True)
+    if line.startswith(sys.argv[2]):
+        signal.pause()
+
+there = cloud.connect(Settings.of(project=sys.argv[1]))
+teardown.delete(there, teardown.find(there), say)
+"""
+
 
 def run(aws: LocalAws, *arguments: str) -> subprocess.Popen[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SAGEMAKER_"))}
@@ -50,15 +65,15 @@ def connection(project: str) -> cloud.Cloud:
 @pytest.mark.parametrize(
     ("project", "made", "deleted"),
     [
-        ("killed-early", "made ec2:instance", "deleted ec2:instance"),
-        ("killed-late", "made everything", "deleted sagemaker:endpoint-config"),
+        ("killed-early", "ec2:instance", "ec2:instance"),
+        ("killed-late", "everything", "sagemaker:endpoint-config"),
     ],
 )
 def test_what_a_killed_run_left_goes_though_teardown_is_killed_too(
     user: LocalAws, project: str, made: str, deleted: str
 ) -> None:
-    told = kill_after(run(user, "tests/everything.py", project), made)
-    assert told[-1] == made, "\n".join(told)
+    told = kill_after(run(user, "tests/everything.py", project, made), f"made {made}")
+    assert told[-1] == f"made {made}", "\n".join(told)
     there = connection(project)
     kinds = {one.kind for one in teardown.find(there)}
     said = {line.removeprefix("made ") for line in told if line.startswith("made ")}
@@ -70,9 +85,12 @@ def test_what_a_killed_run_left_goes_though_teardown_is_killed_too(
     assert {line.split()[0] for line in output.splitlines()} == kinds
     assert {one.kind for one in teardown.find(there)} == kinds, "a dry run deletes nothing"
 
-    kill_after(run(user, "-m", "helpers.teardown", "--project", project), deleted)
+    told = kill_after(run(user, "-c", HALF, project, f"deleted {deleted}"), f"deleted {deleted}")
+    assert told[-1].startswith(f"deleted {deleted}"), "\n".join(told)
     left = {one.kind for one in teardown.find(there)}
-    assert 0 < len(left) < len(kinds)
+    assert left, "it was killed before the end"
+    assert deleted not in left
+    assert left < kinds
 
     again = run(user, "-m", "helpers.teardown", "--project", project)
     output, _ = again.communicate()
