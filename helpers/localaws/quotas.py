@@ -70,6 +70,7 @@ class Quotas:
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._values, self._requests, self._clock = store.table("quota"), store.table("quota-request"), clock
+        self._locked = store.locked
         self._set: dict[str, float] = json.loads(os.environ.get(SETTING) or "{}")
         if os.environ.get(LAMBDA_SETTING):
             self._set.setdefault(LAMBDA_CONCURRENCY, float(os.environ[LAMBDA_SETTING]))
@@ -120,6 +121,10 @@ class Quotas:
 
     def request(self, region: str, code: str, wanted: float, requester: str) -> Document:
         """Ask for more; it is granted after AWS's usual moment."""
+        with self._locked():  # of two who ask at once, one has asked before
+            return self._request(region, code, wanted, requester)
+
+    def _request(self, region: str, code: str, wanted: float, requester: str) -> Document:
         if any(one["QuotaCode"] == code and one["Status"] in OPEN for one in self.requests(region)):
             refuse(
                 "ResourceAlreadyExistsException", "Only one open service quota increase request is allowed per quota."

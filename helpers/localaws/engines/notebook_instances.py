@@ -34,7 +34,7 @@ FROM = {
     "Deleting": ("Stopped", "Failed"),
 }
 USES_INSTANCE = ("Pending", "InService", "Stopping", "Updating")
-SYNTAX_SECONDS = 10
+SYNTAX_SECONDS = 60  # at most: bash is there in a moment, where the machine is not busy
 
 
 class NotebookInstances:
@@ -57,15 +57,24 @@ class NotebookInstances:
         with self._store.locked():
             return list(filter(None, [self._settle(region, one) for one in self._table.list(region)]))
 
-    def add(self, region: str, instance: Document) -> None:
-        """Record a new instance as ``Pending``; raises ``Exists``."""
-        pending = {**instance, "NotebookInstanceStatus": "Pending", "LastModifiedTime": self._clock.now()}
+    def add(self, region: str, instance: Document, **more: object) -> None:
+        """Record a new instance as ``Pending``, with ``more`` members; raises ``Exists``."""
+        pending = {**instance, **more, "NotebookInstanceStatus": "Pending", "LastModifiedTime": self._clock.now()}
         self._table.insert(region, instance["NotebookInstanceName"], pending)
 
-    def enter(self, region: str, instance: Document, status: str, **more: object) -> None:
-        """Move an instance to a passing state; ``more`` are members to set with it."""
-        changed = {**instance, **more, "NotebookInstanceStatus": status, "LastModifiedTime": self._clock.now()}
-        self._table.put(region, instance["NotebookInstanceName"], changed)
+    def enter(self, region: str, instance: Document, status: str, **more: object) -> Document | None:
+        """Move an instance to a passing state; ``more`` are members to set with it.
+
+        Where another call has been faster, and it can no longer enter that state from the one that it is in, nothing
+        changes: that answers what it is instead (``{}``: it is gone), and else None.
+        """
+        with self._store.locked():
+            present = self.find(region, instance["NotebookInstanceName"])
+            if present is None or present["NotebookInstanceStatus"] not in FROM[status]:
+                return present or {}
+            changed = {**instance, **more, "NotebookInstanceStatus": status, "LastModifiedTime": self._clock.now()}
+            self._table.put(region, instance["NotebookInstanceName"], changed)
+            return None
 
     def _settle(self, region: str, instance: Document) -> Document | None:
         now = settled(instance, self._clock.now(), self._clock.scale)

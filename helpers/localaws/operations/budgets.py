@@ -5,11 +5,12 @@ https://docs.aws.amazon.com/aws-cost-management/latest/APIReference/API_Operatio
 
 from __future__ import annotations
 
+import functools
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 from ..errors import AwsError, NotImplementedHere, refuse
-from ..gateway import Params, Request, operation
+from ..gateway import Operation, Params, Request, Result, operation
 from ..paging import page
 from ..store import Document, Exists
 from ..tags import from_list, to_list
@@ -34,6 +35,18 @@ COST_TYPES = {
     "UseAmortized": False,
 }
 ALERT = ("NotificationType", "ComparisonOperator", "Threshold", "ThresholdType")
+
+
+def _alone(answer: Operation) -> Operation:
+    """What reads a budget and writes it back does so before the next one reads it."""
+
+    @functools.wraps(answer)
+    def alone(request: Request, params: Params) -> Result:
+        with request.cloud.store.locked():
+            return answer(request, params)
+
+    return alone
+
 
 # ---- budgets ----
 
@@ -74,6 +87,7 @@ def describe_budgets(request: Request, params: Params) -> Params:
 
 
 @operation("budgets", "UpdateBudget")
+@_alone
 def update_budget(request: Request, params: Params) -> None:
     """Replace a budget; its alerts stay."""
     budget = params["NewBudget"]
@@ -84,6 +98,7 @@ def update_budget(request: Request, params: Params) -> None:
 
 
 @operation("budgets", "DeleteBudget")
+@_alone
 def delete_budget(request: Request, params: Params) -> None:
     """Forget a budget and its alerts."""
     name = _find(request, params)["Budget"]["BudgetName"]
@@ -95,6 +110,7 @@ def delete_budget(request: Request, params: Params) -> None:
 
 
 @operation("budgets", "CreateNotification")
+@_alone
 def create_notification(request: Request, params: Params) -> None:
     """Add an alert to a budget."""
     document = _find(request, params)
@@ -103,6 +119,7 @@ def create_notification(request: Request, params: Params) -> None:
 
 
 @operation("budgets", "DeleteNotification")
+@_alone
 def delete_notification(request: Request, params: Params) -> None:
     """Remove an alert."""
     document = _find(request, params)
@@ -124,6 +141,7 @@ def describe_subscribers_for_notification(request: Request, params: Params) -> P
 
 
 @operation("budgets", "CreateSubscriber")
+@_alone
 def create_subscriber(request: Request, params: Params) -> None:
     """Let one more hear of an alert."""
     document = _find(request, params)

@@ -69,13 +69,13 @@ def create(request: Request, params: Params) -> Params:
     }
     if "LifecycleConfigName" in params:
         document["NotebookInstanceLifecycleConfigName"] = params["LifecycleConfigName"]
+    trouble = _trouble(request, document, "OnCreate", "OnStart")
     try:
-        _instances(request).add(request.region, document)
+        _instances(request).add(request.region, document, **trouble)
     except Exists:
         _refuse_duplicate(arn)
     if params.get("Tags"):
         request.cloud.tags.add(arn, from_list(params["Tags"]))
-    _start(request, document, "OnCreate", "OnStart")
     return {"NotebookInstanceArn": arn}
 
 
@@ -114,7 +114,7 @@ def update(request: Request, params: Params) -> Params:
         )
     _check(request, {**changed, **params})
     changed.pop("FailureReason", None)
-    _instances(request).enter(request.region, changed, "Updating")
+    _enter(request, changed, "Updating")
     return {}
 
 
@@ -124,21 +124,21 @@ def start(request: Request, params: Params) -> None:
     instance = _able(request, params, "Pending")
     _check_quota(request, instance["InstanceType"])
     instance.pop("FailureReason", None)
-    _start(request, instance, "OnStart")
+    _enter(request, instance, "Pending", **_trouble(request, instance, "OnStart"))
 
 
 @operation("sagemaker", "StopNotebookInstance")
 def stop(request: Request, params: Params) -> None:
     """Stop an instance; its volume stays, and bills."""
-    _instances(request).enter(request.region, _able(request, params, "Stopping"), "Stopping")
+    _enter(request, _able(request, params, "Stopping"), "Stopping")
 
 
 @operation("sagemaker", "DeleteNotebookInstance")
 def delete(request: Request, params: Params) -> None:
     """Delete a stopped instance and its volume."""
     instance = _able(request, params, "Deleting")
+    _enter(request, instance, "Deleting")
     request.cloud.tags.forget(instance["NotebookInstanceArn"])
-    _instances(request).enter(request.region, instance, "Deleting")
 
 
 @operation("sagemaker", "CreatePresignedNotebookInstanceUrl")
@@ -185,16 +185,23 @@ def _refuse_status(instance: Document, allowed: tuple[str, ...], wanted: str) ->
     )
 
 
-def _start(request: Request, instance: Document, *hooks: str) -> None:
-    """Enter ``Pending``, with the failure that a lifecycle script would come to."""
-    instances, more = _instances(request), {}
-    if "NotebookInstanceLifecycleConfigName" in instance:
-        lifecycle = find_lifecycle(request, instance["NotebookInstanceLifecycleConfigName"], "describe")
-        told = [line for hook in hooks for line in _try(request, instance, lifecycle, hook)]
-        if told:
-            arn = lifecycle["NotebookInstanceLifecycleConfigArn"]
-            more["Trouble"] = failure(arn, instance["NotebookInstanceArn"])
-    instances.enter(request.region, instance, "Pending", **more)
+def _enter(request: Request, instance: Document, status: str, **more: object) -> None:
+    """Enter a state, unless another call has been faster."""
+    instead = _instances(request).enter(request.region, instance, status, **more)
+    if instead == {}:
+        refuse("ValidationException", "RecordNotFound")
+    if instead:
+        _refuse_status(instead, FROM[status], status)
+
+
+def _trouble(request: Request, instance: Document, *hooks: str) -> dict[str, str]:
+    """The failure that a lifecycle script would come to, as a member of the instance that is to start."""
+    if "NotebookInstanceLifecycleConfigName" not in instance:
+        return {}
+    lifecycle = find_lifecycle(request, instance["NotebookInstanceLifecycleConfigName"], "describe")
+    told = [line for hook in hooks for line in _try(request, instance, lifecycle, hook)]
+    arn = lifecycle["NotebookInstanceLifecycleConfigArn"]
+    return {"Trouble": failure(arn, instance["NotebookInstanceArn"])} if told else {}
 
 
 def _try(request: Request, instance: Document, lifecycle: Document, hook: str) -> list[str]:
