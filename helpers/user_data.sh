@@ -23,7 +23,8 @@ status() { # status EXIT_CODE: the facts that outlive the instance
 finish() {
   local code=$?
   trap - EXIT
-  [ -n "${SHIPPER:-}" ] && kill "$SHIPPER" 2>/dev/null
+  # An upload of the log that is on its way ends first: it would replace the whole log with an earlier one.
+  [ -n "${SHIPPER:-}" ] && kill "$SHIPPER" 2>/dev/null && wait "$SHIPPER"
   [ "$code" -eq 0 ] && [ -n "$(ls -A model)" ] && (cd model && tar -czf ../results/output/model.tar.gz -- *)
   [ -n "$(ls -A output)" ] && (cd output && tar -czf ../results/output/output.tar.gz -- *)
   echo "exit code $code after $(( $(date -u +%s) - STARTED )) s; saving to $RESULTS" | tee -a "$LOG"
@@ -38,7 +39,8 @@ trap finish EXIT
 trap 'exit 143' TERM
 
 ship() { # the log, every ten seconds: whoever follows reads it in S3
-  while sleep 10; do
+  trap exit TERM
+  while sleep 10 & wait $!; do
     aws s3 cp --only-show-errors "$LOG" "$RESULTS/training.log"
   done
 }
