@@ -130,6 +130,38 @@ def test_a_variant_that_stops_takes_no_more_instances() -> None:
     assert fleet.variant.instances == []
 
 
+def test_a_variant_has_stopped_when_nothing_is_being_started_any_more() -> None:
+    """What starts makes a folder and a log: an endpoint that is gone must not have them again a moment later."""
+    fleet, starts, go, order = Fleet(), threading.Event(), threading.Event(), list[str]()
+
+    class Changed(threading.Condition):
+        def wait_for(self, predicate: Callable[[], bool], timeout: float | None = None) -> bool:
+            go.set()
+            return super().wait_for(predicate, timeout)
+
+    def on_start() -> None:
+        starts.set()
+        go.wait(10)
+        order.append("started")
+
+    def stop() -> None:
+        fleet.variant.stop(0)
+        order.append("stopped")
+
+    def add() -> None:
+        with pytest.raises(InstanceFailed):
+            fleet.variant.add()
+
+    fleet.on_start, fleet.variant._changed = on_start, Changed()
+    threads = [threading.Thread(target=add), threading.Thread(target=stop)]
+    threads[0].start()
+    assert starts.wait(60)
+    threads[1].start()
+    for thread in threads:
+        thread.join(60)
+    assert order == ["started", "stopped"]
+
+
 def test_sessions_stay_with_their_instance_until_they_are_closed() -> None:
     fleet = Fleet()
     fleet.variant.add()

@@ -122,6 +122,7 @@ class Variant:
         finally:
             with self._changed:
                 self._starting.discard(instance)
+                self._changed.notify_all()
         return instance
 
     def _admit(self, instance: Instance) -> None:
@@ -142,7 +143,7 @@ class Variant:
             self._leaving.discard(instance)
 
     def stop(self, grace: float) -> None:
-        """Stop every instance at once; no new one will start."""
+        """Stop every instance at once; no new one will start. Returns when nothing makes files or logs any more."""
         self._stopping.set()
         with self._changed:
             everything = {*self._in_service, *self._starting, *self._leaving}
@@ -152,6 +153,8 @@ class Variant:
         if everything:
             with ThreadPoolExecutor(len(everything)) as pool:
                 list(pool.map(lambda instance: instance.stop(grace), everything))
+        with self._changed:
+            self._changed.wait_for(lambda: not self._starting)
 
     def _retire(self, instance: Instance) -> bool:
         """Out of service; False where it was already."""
