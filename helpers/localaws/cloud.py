@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -88,16 +89,14 @@ class Cloud:
         self.alarms.start()
 
     def close(self) -> None:
-        """End every process, save every record. What was running is taken up by the next start."""
+        """End every process, save every record, though one of them fail. The next start takes up what was running."""
         engines = (self.instances, self.functions, self.hosting, self.tuning, self.training)
-        for engine in (self.alarms, self.autoscaling, *engines):
-            engine.close()
-        self.processes.close()
-        self.utilisation.close()
-        self.metrics.close()
-        self.records.close()
-        self.last_accessed.close()
-        self.store.close()
+        kept = (self.metrics, self.records, self.last_accessed, self.store)
+        all_of_it = (self.alarms, self.autoscaling, *engines, self.processes, self.utilisation, *kept)
+        closings = [one.close for one in all_of_it]
+        with ExitStack() as stack:
+            for close in reversed(closings):  # the last one in is the first one out
+                stack.callback(close)
 
     def last_alive(self) -> datetime | None:
         """When the server before this one was last seen, so that nobody is billed for the time without any."""

@@ -5,12 +5,15 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_last-accessed.h
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from .store import Store
+
+log = logging.getLogger(__name__)
 
 SAVE_SECONDS = 1.0
 # Users and roles are of no region.
@@ -62,14 +65,22 @@ class LastAccessed:
 
     def _save_growing(self) -> None:
         while not self._stopping.wait(SAVE_SECONDS):
-            self._save()
+            try:
+                self._save()
+            except Exception:  # the disk is full, say: next time there may be room
+                log.exception("last uses could not be saved")
 
     def _save(self) -> None:
         with self._lock:
             changed = {arn: dict(self._found[arn]) for arn in self._unsaved}
             self._unsaved.clear()
-        for arn, actions in changed.items():
-            self._table.put(EVERYWHERE, arn, {action: [one.at, one.region] for action, one in actions.items()})
+        try:
+            for arn, actions in changed.items():
+                self._table.put(EVERYWHERE, arn, {action: [one.at, one.region] for action, one in actions.items()})
+        except BaseException:
+            with self._lock:
+                self._unsaved.update(changed)
+            raise
 
 
 __all__ = ["Access", "LastAccessed"]

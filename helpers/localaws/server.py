@@ -63,8 +63,10 @@ def _serve(server: Server, cloud: Cloud, folder: Path) -> None:
     while not stop.wait(1.0):
         (folder / ALIVE).touch()
     log.info("stopping")
-    cloud.close()
-    (folder / "server.json").unlink(missing_ok=True)
+    try:
+        cloud.close()
+    finally:
+        (folder / "server.json").unlink(missing_ok=True)
 
 
 class Door:

@@ -55,6 +55,17 @@ def test_what_was_noted_is_written_by_itself_and_read_by_the_next_start(store, m
     second.close()
 
 
+def test_what_could_not_be_written_is_written_later(store):
+    noted = LastAccessed(store)
+    table, noted._table = noted._table, None  # nothing takes it
+    noted.note(ARN, ["s3:GetObject"], None)
+    with pytest.raises(AttributeError):
+        noted._save()
+    noted._table = table
+    noted.close()
+    assert [arn for _, arn, _ in table.everywhere()] == [ARN]
+
+
 def test_a_new_role_has_not_done_what_a_deleted_one_of_its_name_did(store):
     noted = LastAccessed(store)
     noted.note(ARN, ["s3:GetObject"], None)
