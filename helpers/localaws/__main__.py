@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fcntl
 import json
 import logging
@@ -85,18 +86,23 @@ def down(folder: Path, _: argparse.Namespace) -> int:
         return 0
     found = running(folder)
     if found:
-        process = psutil.Process(found["pid"])
-        process.terminate()
-        # Not process.wait(): a process that has ended but that nobody has reaped yet would count as there.
-        deadline = time.monotonic() + STOP_SECONDS
-        while running(folder, announced=found):
-            if time.monotonic() > deadline:
-                process.kill()
-            time.sleep(0.02)
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended by itself in the meantime
+            _end(folder, found)
     # A server that was killed leaves its children behind; they carry the folder's id.
     end_marked(identity(folder))
     (folder / "server.json").unlink(missing_ok=True)
     return 0
+
+
+def _end(folder: Path, found: dict[str, Any]) -> None:
+    process = psutil.Process(found["pid"])
+    process.terminate()
+    # Not process.wait(): a process that has ended but that nobody has reaped yet would count as there.
+    deadline = time.monotonic() + STOP_SECONDS
+    while running(folder, announced=found):
+        if time.monotonic() > deadline:
+            process.kill()
+        time.sleep(0.02)
 
 
 def status(folder: Path, _: argparse.Namespace) -> int:

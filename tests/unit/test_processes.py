@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import uuid
@@ -13,6 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
+from helpers.localaws import __main__ as command_line
 from helpers.localaws.engines import processes
 from helpers.localaws.engines.processes import Child, Processes
 
@@ -88,3 +90,13 @@ def test_a_process_that_is_on_its_way_is_ended_and_none_starts_afterwards(
     assert ended is not None
     with pytest.raises(OSError, match="is ending and starts nothing"):
         spawn()
+
+
+def test_a_server_that_ends_by_itself_while_it_is_to_be_ended_is_no_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "id").write_text(uuid.uuid4().hex)
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    monkeypatch.setattr(command_line, "running", lambda *_, **__: {"pid": ended.pid})
+    assert command_line.main(["down", "--state", str(tmp_path)]) == 0
