@@ -43,6 +43,12 @@ def test_what_a_folder_takes_is_its_blocks(tmp_path):
     assert used(tmp_path / "nothing") == 0
 
 
+def test_a_folder_that_has_become_a_file_meanwhile_counts_nothing(tmp_path, monkeypatch):
+    (tmp_path / "was-a-folder").touch()
+    monkeypatch.setattr(os, "walk", lambda _: [(str(tmp_path / "was-a-folder"), [], ["file"])])
+    assert used(tmp_path) == 0
+
+
 def test_a_volume_must_hold_what_is_downloaded(host):
     resources = {"InstanceType": "ml.c5.xlarge", "VolumeSizeInGB": 1}
     reserve(host.inputs / "photos", GB - (1 << 20))

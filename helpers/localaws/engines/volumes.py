@@ -77,7 +77,7 @@ def used(folder: Path, skip: Path | None = None) -> int:
         for name in files:
             try:
                 total += os.lstat(f"{parent}/{name}").st_blocks * BLOCK
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):  # or a file has its folder's name by now
                 continue
     return total
 
