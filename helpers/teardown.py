@@ -179,12 +179,22 @@ def _identities(cloud: Cloud) -> Names:
     for page in iam.get_paginator("list_instance_profiles").paginate():
         names = [one["InstanceProfileName"] for one in page["InstanceProfiles"]]
         for name in (one for one in names if one.startswith(project)):
-            if wanted in iam.get_instance_profile(InstanceProfileName=name)["InstanceProfile"].get("Tags", []):
+            if _has(wanted, lambda name: iam.get_instance_profile(InstanceProfileName=name)["InstanceProfile"], name):
                 yield "iam:instance-profile", name
     for page in iam.get_paginator("list_roles").paginate():
         for name in (one["RoleName"] for one in page["Roles"] if one["RoleName"].startswith(project)):
-            if wanted in iam.list_role_tags(RoleName=name)["Tags"]:
+            if _has(wanted, lambda name: iam.list_role_tags(RoleName=name), name):
                 yield "iam:role", name
+
+
+def _has(wanted: dict[str, str], look: Callable[[str], dict[str, Any]], name: str) -> bool:
+    """Whether something has a tag; what somebody else has deleted since it was listed has none."""
+    try:
+        return wanted in look(name).get("Tags", [])
+    except ClientError as error:
+        if not _is_gone(error):
+            raise
+        return False
 
 
 def _notebooks(cloud: Cloud) -> Names:

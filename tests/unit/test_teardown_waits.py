@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -87,3 +88,20 @@ def test_a_job_is_stopped_if_it_must_be_and_waited_for(kind, delete, statuses, s
     jobs = Jobs(kind, *statuses)
     delete(Cloud(jobs), "dogs-1")
     assert (jobs.statuses, jobs.stops) == (["deleted"], stops)
+
+
+def test_what_somebody_else_deletes_after_it_was_listed_is_not_found():
+    def gone(**_: Any) -> Any:
+        raise ClientError({"Error": {"Code": "NoSuchEntity", "Message": "cannot be found"}}, "ListRoleTags")
+
+    listed = {
+        "list_roles": [{"Roles": [{"RoleName": "dogs-lambda"}]}],
+        "list_instance_profiles": [{"InstanceProfiles": [{"InstanceProfileName": "dogs-ec2"}]}],
+    }
+    iam = SimpleNamespace(
+        get_paginator=lambda name: SimpleNamespace(paginate=lambda: listed[name]),
+        list_role_tags=gone,
+        get_instance_profile=gone,
+    )
+    cloud: Any = SimpleNamespace(client=lambda _: iam, settings=SimpleNamespace(project="dogs"))
+    assert list(teardown._identities(cloud)) == []
