@@ -128,6 +128,7 @@ def test_a_variant_that_stops_takes_no_more_instances() -> None:
     with pytest.raises(InstanceFailed):
         fleet.variant.add()
     assert fleet.variant.instances == []
+    assert fleet.made == [one]
 
 
 def test_a_variant_has_stopped_when_nothing_is_being_started_any_more() -> None:

@@ -108,10 +108,10 @@ class Variant:
             started.result()
 
     def _launch(self) -> Instance:
-        instance = self._make_instance()
         with self._changed:
             if self._stopping.is_set():
                 raise InstanceFailed("the variant is going away")
+            instance = self._make_instance()  # which makes its folder
             self._starting.add(instance)
         try:
             instance.start(self._lost)
