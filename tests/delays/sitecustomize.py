@@ -61,11 +61,16 @@ class _SlowLock:
 class _SlowWhereOurs:
     """Makes slow locks for the embedded AWS alone, less those of the module that pickles moto with its locks.
 
-    An object and not a function, which would become a method where a class keeps it.
+    An object and not a function, which would become a method where a class keeps it; pickled by the name that it has
+    taken over, as the function that it stands for.
     """
 
-    def __init__(self, make: Callable[..., Any]) -> None:
-        self._make = make
+    def __init__(self, name: str) -> None:
+        self._name, self._make = name, getattr(threading, name)
+        self.__module__ = "threading"
+
+    def __reduce__(self) -> str:
+        return self._name
 
     def __call__(self, *arguments: Any) -> Any:
         module = str(sys._getframe(1).f_globals.get("__name__"))
@@ -84,7 +89,7 @@ def _install() -> None:
     for owner, name, after in places:
         setattr(owner, name, _slowed(getattr(owner, name), after))
     for name in ("Lock", "RLock"):
-        setattr(threading, name, _SlowWhereOurs(getattr(threading, name)))
+        setattr(threading, name, _SlowWhereOurs(name))
 
 
 if "helpers.localaws" in sys.orig_argv:
