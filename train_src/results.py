@@ -10,9 +10,9 @@ The artefact is self-sufficient. Packed as it is into model.tar.gz, it is what A
 """
 
 import csv
+import io
 import json
 import platform
-import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,14 +37,21 @@ def versions() -> dict[str, str]:
 def write_artefact(
     folder: Path, state: dict[str, Tensor], classes: Sequence[str], preprocessing: Preprocessing, facts: dict[str, Any]
 ) -> None:
-    """The deployable folder. `facts` go into model.json as they are: architecture, metrics, hyperparameters, ..."""
-    here, code = Path(__file__).resolve().parent, folder / "code"
+    """The deployable folder. `facts` go into model.json as they are: architecture, metrics, hyperparameters, ...
+
+    It is written twice, before and after the test: a kill while it is written again leaves each file whole.
+    """
+    here, code, weights = Path(__file__).resolve().parent, folder / "code", io.BytesIO()
     code.mkdir(parents=True, exist_ok=True)
-    for name in SERVING_CODE:
-        shutil.copyfile(here / name, code / name)
-    shutil.copyfile(here / "requirements-serving.txt", code / "requirements.txt")
-    shutil.copyfile(here / "config.yaml", folder / "config.yaml")
-    torch.save(state, folder / "model.pt")
+    sources = {here / name: code / name for name in SERVING_CODE}
+    sources |= {
+        here / "requirements-serving.txt": code / "requirements.txt",
+        here / "config.yaml": folder / "config.yaml",
+    }
+    for source, copy in sources.items():
+        write_whole(copy, source.read_bytes())
+    torch.save(state, weights)
+    write_whole(folder / "model.pt", weights.getbuffer())
     created = datetime.now(UTC).isoformat(timespec="seconds")
     write_json(
         folder / "model.json", facts | describe(classes, preprocessing) | {"versions": versions(), "created": created}

@@ -17,10 +17,11 @@ from tests.ranks import log_of, train_ranks
 from tests.tiny_photos import CLASSES, TINY, TRAIN_SRC, command, run_training, write_photos
 
 sys.path.insert(0, str(TRAIN_SRC))
+import results
 import torch
 import train
 import trainer
-from classifier import Classifier, build_model
+from classifier import Classifier, Preprocessing, build_model
 
 METRICS = json.loads((TRAIN_SRC / "metric_definitions.json").read_text())
 
@@ -132,6 +133,26 @@ def test_the_artefact_is_self_sufficient(frozen):
     assert card["versions"]["torch"] == torch.__version__
     assert card["hyperparameters"]["seed"] == 0
     assert card["metrics"]["test"]["top1"] >= 0
+
+
+def test_an_artefact_that_is_cut_off_while_it_is_written_again_is_the_one_before(tmp_path, monkeypatch):
+    def write(value: float) -> None:
+        state, preprocessing = {"weight": torch.tensor([value])}, Preprocessing.for_size(32)
+        results.write_artefact(tmp_path, state, ["001.A", "002.B"], preprocessing, {"metrics": value})
+
+    def content() -> dict[str, bytes]:
+        return {str(path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    write(1.0)
+    before = content()
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        write(2.0)
+    assert content() == before
+    monkeypatch.undo()
+    write(2.0)
+    assert content().keys() == before.keys()
+    assert torch.load(tmp_path / "model.pt", weights_only=True)["weight"].item() == 2.0
 
 
 def test_the_artefact_predicts_what_the_report_says(frozen, photos):
