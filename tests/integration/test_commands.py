@@ -70,6 +70,9 @@ def test_a_command_can_be_cancelled(instances: Instances, identifier: str) -> No
     )["Command"]["CommandId"]
     while not processes_of(identifier):
         assert ssm.list_commands(CommandId=sent)["Commands"][0]["Status"] in ("Pending", "InProgress")
+    with pytest.raises(ClientError) as refused:
+        ssm.cancel_command(CommandId=sent, InstanceIds=["i-00000000000000000"])
+    assert refused.value.response["Error"]["Code"] == "InvalidInstanceId"
     ssm.cancel_command(CommandId=sent)
     with pytest.raises(Exception, match="Cancelled"):
         ssm.get_waiter("command_executed").wait(

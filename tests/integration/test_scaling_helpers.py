@@ -52,9 +52,13 @@ def test_an_endpoint_follows_its_load(hosting: Hosting, cloud: Cloud) -> None:
     assert scaling.ensure_autoscaling(cloud, name, **limits) == policy
     assert ["AlarmHigh" in alarm["AlarmName"] for alarm in policy["Alarms"]] == [True, False]
 
-    running = load.start(load.endpoint(cloud, name, b"photo"), [load.Step(USERS, 20)])
+    running = load.start(load.endpoint(cloud, name, b"photo"), [load.Step(USERS, 30)])
     samples = scaling.observe(
-        cloud, name, until=lambda row: running.done() and row["instances"] == 1, every=0.5, at_most=150
+        cloud,
+        name,
+        until=lambda row: running.done() and row["instances"] == row["desired"] == 1,
+        every=0.5,
+        at_most=150,
     )
     result = running.result()
     assert result.errors == {}

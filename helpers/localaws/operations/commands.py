@@ -117,7 +117,10 @@ def cancel_command(request: Request, params: Params) -> None:
     command = request.cloud.store.table(COMMANDS).find(request.region, params["CommandId"])
     if command is None:
         refuse("InvalidCommandId", "")
-    for identifier in params.get("InstanceIds") or command["InstanceIds"]:
+    chosen = params.get("InstanceIds") or command["InstanceIds"]
+    if not set(chosen) <= set(command["InstanceIds"]):
+        refuse("InvalidInstanceId", "")
+    for identifier in chosen:
         name = key(command["CommandId"], identifier)
         if request.cloud.store.table(TABLE).get(request.region, name)["Status"] in RUNNING:
             request.cloud.instances.commands.cancel(request.region, name)
