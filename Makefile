@@ -25,6 +25,7 @@ help:
 	@echo 'make teardown [DRY=1] [PROJECT=dog-breeds] [TARGET=aws]   delete what a run has left, or list it'
 	@echo 'make site [OUT=folder] [RUN=folder of a finished run]   the executed notebooks as a web site, with search'
 	@echo 'make up | down   start, end the embedded AWS by itself'
+	@echo 'make test-delays the integration tests, with random pauses inside the embedded AWS: finds what depends on luck'
 
 # Only what is given, so that it wins over a file of PARAMETERS and the rest does not.
 GIVEN = $(call given,target,$(TARGET)) $(call given,project,$(PROJECT)) $(call given,data,$(DATA)) \
