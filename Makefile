@@ -13,7 +13,7 @@ FROM ?=
 PARAMETERS ?=
 MAX_MEMORY ?=
 OUT ?= out
-WORKERS ?= 2
+WORKERS ?= 3
 SHARED_OUT := --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 EXTRAS := --extra localaws --extra train --extra notebooks --extra test
 
@@ -35,8 +35,8 @@ given = $(if $(2),--$(1)='$(2)')
 run: .venv/installed
 	$(BIN)/python -m helpers.series --out '$(OUT)' $(GIVEN)
 
-# Two workers share the tests; benchmarks compare speeds, so they have the machine to themselves. Both are run, whichever
-# fails. What fails is run again by itself, if it is little.
+# Three workers keep two cores busy, as tests also wait. Benchmarks compare speeds, so they have the machine to
+# themselves. Both are run, whichever fails. What fails is run again by itself, if it is little.
 test: check .venv-site/installed
 	@$(BIN)/python -m pytest --cache-clear $(SHARED_OUT) --durations=25 -m 'not ray' --ignore=tests/benchmarks tests; \
 	  tests=$$?; if [ $$tests = 1 ]; then $(BIN)/python tests/again.py; tests=$$?; fi; \

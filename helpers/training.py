@@ -271,12 +271,20 @@ def follow(cloud: Cloud, job: str, every: float = 2.0, show: str | None = None) 
 
 def stop(cloud: Cloud, job: str) -> bool:
     """Ask a job to stop; one that has ended is left as it is. Whether there was something to stop."""
-    if describe(cloud, job)["TrainingJobStatus"] != "InProgress":
+    return stop_if_running(
+        lambda: describe(cloud, job)["TrainingJobStatus"],
+        lambda: cloud.client("sagemaker").stop_training_job(TrainingJobName=job),
+    )
+
+
+def stop_if_running(status: Callable[[], str], stop: Callable[[], Any]) -> bool:
+    """Call ``stop`` where the ``status`` is ``InProgress``; whether it was. That it has ended meanwhile is no error."""
+    if status() != "InProgress":
         return False
     try:
-        cloud.client("sagemaker").stop_training_job(TrainingJobName=job)
+        stop()
     except ClientError:
-        if describe(cloud, job)["TrainingJobStatus"] == "InProgress":
+        if status() == "InProgress":
             raise
         return False  # it has ended since it was described
     return True

@@ -16,12 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from .cloud import Cloud
 from .interrupts import interruptible
 from .progress import note, watched
-from .training import ENDED, NOT_SHIPPED, make_inputs, make_trainer
+from .training import ENDED, NOT_SHIPPED, make_inputs, make_trainer, stop_if_running
 
 LONGEST_BASE = 19  # a tuning job's name has at most 32 characters, 13 of them for the time
 BAR = "{l_bar}{bar}| {n_fmt} of {total_fmt} trials [{elapsed}{postfix}]"
@@ -165,15 +163,10 @@ def follow_tuning(cloud: Cloud, name: str, every: float = 2.0) -> dict[str, Any]
 
 def stop_tuning(cloud: Cloud, name: str) -> bool:
     """Ask a tuning job to stop, and with it its trials; one that has ended is left as it is. Whether it had not."""
-    if describe_tuning(cloud, name)["HyperParameterTuningJobStatus"] != "InProgress":
-        return False
-    try:
-        cloud.client("sagemaker").stop_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
-    except ClientError:
-        if describe_tuning(cloud, name)["HyperParameterTuningJobStatus"] == "InProgress":
-            raise
-        return False  # it has ended since it was described
-    return True
+    return stop_if_running(
+        lambda: describe_tuning(cloud, name)["HyperParameterTuningJobStatus"],
+        lambda: cloud.client("sagemaker").stop_hyper_parameter_tuning_job(HyperParameterTuningJobName=name),
+    )
 
 
 def _interrupted(cloud: Cloud, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Which tests two workers share out: those that share something slow stay on one of them, the longest begin.
+"""Which tests the workers share out: those that share something slow stay on one of them, the longest begin.
 
 Each worker is a process with fixtures of its own, so whatever tests make once for all of them (a run of the whole
 series, a site, a JupyterLab, an endpoint of a module) would else be made twice.
