@@ -10,8 +10,9 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,8 @@ def _deployed(cloud: Cloud, name: str, wanted: _Deployment, tags: dict[str, str]
     _create_version(cloud, version, wanted, tags)
     if existing and existing["EndpointStatus"] == "InService":
         print(f"{name}: serves something else; updating it")
-        _update_endpoint(cloud, name, version)
+        update = cloud.client("sagemaker").update_endpoint
+        once_settled(cloud, name, partial(update, EndpointName=name, EndpointConfigName=version))
     else:
         if existing:
             print(f"{name}: has failed; replacing it")
@@ -189,13 +191,17 @@ def _create_endpoint(cloud: Cloud, name: str, version: str, tags: dict[str, str]
     resources.Endpoint.create(endpoint_name=name, endpoint_config_name=version, **_common(cloud, tags))
 
 
-def _update_endpoint(cloud: Cloud, name: str, version: str) -> None:
+def once_settled(cloud: Cloud, name: str, change: Callable[[], object]) -> None:
+    """Make a change to an endpoint when no other is in progress; nothing where there is no endpoint.
+
+    Where automatic scaling begins to act just before, the change waits for that too. Raises ``ClientError``.
+    """
     while _settled(cloud, name) is not None:
         try:
-            cloud.client("sagemaker").update_endpoint(EndpointName=name, EndpointConfigName=version)
+            change()
             return
         except ClientError as error:
-            if "in-progress" not in str(error):  # it is scaled automatically, just now
+            if "in-progress" not in str(error):
                 raise
 
 

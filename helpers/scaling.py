@@ -8,10 +8,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from .cloud import Cloud
-from .hosting import VARIANT, describe
+from .hosting import VARIANT, describe, once_settled
 from .interrupts import interruptible
 from .localaws.engines.autoscaling.simulation import Bounds, Outcome, Service, TargetTracking
 from .localaws.engines.autoscaling.simulation import simulate as run_simulation
@@ -85,19 +83,11 @@ def set_instances(cloud: Cloud, endpoint: str, count: int, variant: str = VARIAN
     settle = partial(sagemaker.get_waiter("endpoint_in_service").wait, EndpointName=endpoint, WaiterConfig=SETTLING)
     change = {"VariantName": variant, "DesiredInstanceCount": count}
     settle()
-    while (there := _instances(cloud, endpoint, variant)) != count:
-        try:
-            sagemaker.update_endpoint_weights_and_capacities(
-                EndpointName=endpoint, DesiredWeightsAndCapacities=[change]
-            )
-        except ClientError as error:
-            if "in-progress" not in str(error):
-                raise
-            settle()  # it is scaled automatically, just now
-        else:
-            settle()
-            return _instances(cloud, endpoint, variant)
-    return there
+    if _instances(cloud, endpoint, variant) != count:
+        update = sagemaker.update_endpoint_weights_and_capacities
+        once_settled(cloud, endpoint, partial(update, EndpointName=endpoint, DesiredWeightsAndCapacities=[change]))
+        settle()
+    return _instances(cloud, endpoint, variant)
 
 
 def activities(cloud: Cloud, endpoint: str, variant: str = VARIANT) -> list[dict[str, Any]]:

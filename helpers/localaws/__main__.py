@@ -56,7 +56,7 @@ def up(folder: Path, options: argparse.Namespace) -> int:
     _claim(folder)
     if options.spot_interruptions is not None:
         # Read at the start of each job: it counts for a running server, and stays.
-        spot.keep(folder, options.spot_interruptions)
+        write_whole(folder / spot.FILE, options.spot_interruptions)
     found = running(folder)
     if options.record:
         from .recording import SETTING

@@ -134,17 +134,16 @@ class Environment:
     ageing: bool = False
     idle_since: float = 0.0
     ended: bool = False
-    killed: bool = False
 
     def initialise(self) -> bool:
-        return not self.spec.startswith("bad") and not self.killed
+        return not self.spec.startswith("bad")
 
     def end(self) -> None:
         assert not self.ended, "ended twice"
         self.ended = True
 
     def kill(self) -> None:
-        self.killed = True
+        pass
 
 
 class Later(Executor):
@@ -218,22 +217,6 @@ def test_what_ages_is_renewed_and_what_is_stale_is_not_given():
     fleet.workers.run()
     assert old.ended
     assert fleet.provisioned.take("v1") is fleet.made[2]
-
-
-def test_what_is_made_while_all_are_killed_is_killed_too():
-    fleet = Fleet()
-    make = fleet.make
-
-    def make_and_be_killed(spec: str) -> Environment:
-        fleet.provisioned.kill()
-        return make(spec)
-
-    fleet.provisioned._make = make_and_be_killed  # type: ignore[assignment]
-    fleet.provisioned.want({"v1": 1})
-    fleet.workers.run()
-    [made] = fleet.made
-    assert made.killed
-    assert made.ended
 
 
 ACTS = st.one_of(

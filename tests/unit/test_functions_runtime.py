@@ -211,35 +211,6 @@ def test_a_pool_gives_the_environment_used_last_and_ends_those_of_another_spec(w
     assert not marked(workshop.identity)
 
 
-def test_an_environment_that_is_killed_while_its_runtime_starts_does_not_run(workshop, monkeypatch):
-    environment = workshop.environment(workshop.spec("import time\ntime.sleep(600)", timeout=600))
-    spawn = Processes.spawn
-
-    def spawn_and_be_killed(self, *arguments, **named):
-        child = spawn(self, *arguments, **named)
-        environment.kill()  # as the server ends: before the environment has a runtime that could be ended
-        return child
-
-    monkeypatch.setattr(Processes, "spawn", spawn_and_be_killed)
-    outcome = environment.invoke(invocation())
-    assert b'"errorType":"Runtime.ExitError"' in outcome.payload
-    assert not marked(workshop.identity)
-
-
-def test_a_pool_that_is_killed_while_an_environment_is_made_ends_that_one_too(workshop):
-    spec = workshop.spec("import time\ntime.sleep(600)", timeout=600)
-
-    def make(of: Spec) -> Environment:
-        made = workshop.environment(of)
-        pool.kill()
-        return made
-
-    pool = Pool(make)
-    outcome = pool.take(spec).invoke(invocation())
-    assert b'"errorType":"Runtime.ExitError"' in outcome.payload
-    assert not marked(workshop.identity)
-
-
 # ---- output ----
 
 

@@ -14,7 +14,6 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/model-managed-spot-training.html
 from __future__ import annotations
 
 import math
-import os
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,13 +52,6 @@ class SpotMarket:
             return cls.parse((folder / FILE).read_text())
         except FileNotFoundError:
             return cls()
-
-
-def keep(folder: Path, setting: str) -> None:
-    """Set a state folder's market; a job that starts meanwhile reads the old setting or the new one."""
-    part = folder / f".{FILE}.{os.getpid()}"
-    part.write_text(setting)
-    part.replace(folder / FILE)
 
 
 class SpotPlan:

@@ -99,7 +99,7 @@ class Environment:
         self._log_stream = f"{datetime.now(UTC):%Y/%m/%d}/[{spec.version}]{self._home.name}"
         self._log = host.monitoring.log_stream(spec.region, spec.log_group, self._log_stream)
         self._runtime: Runtime | None = None
-        self._ready = self._killed = False
+        self._ready = False
         self._init_ms: float | None = None
         self._peak_memory = 0
         self._said: list[str] = []
@@ -150,7 +150,6 @@ class Environment:
 
     def kill(self) -> None:
         """End its runtime from another thread than the one that invokes; the invocation fails."""
-        self._killed = True
         runtime = self._runtime
         if runtime is not None:
             runtime.kill()
@@ -169,8 +168,6 @@ class Environment:
             self._take_output,
         )
         self._runtime, self._ready = runtime, False
-        if self._killed:  # by whom it found no runtime yet, or the one before
-            runtime.kill()
         with self._watched(runtime):
             signal = runtime.wait(seconds)
         self._ready = isinstance(signal, Ready)

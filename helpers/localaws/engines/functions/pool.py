@@ -19,7 +19,7 @@ class Pool:
         self._lock = threading.Lock()
         self._idle: list[Environment] = []
         self._busy: set[Environment] = set()
-        self._closed = self._killed = False
+        self._closed = False
 
     def take(self, spec: Spec) -> Environment:
         """An idle environment of this spec, the one used last, else a new one, initialised."""
@@ -86,7 +86,6 @@ class Pool:
         """End every environment now; invocations fail."""
         self.close()
         with self._lock:
-            self._killed = True
             busy = list(self._busy)
         for environment in busy:
             environment.kill()
@@ -95,9 +94,6 @@ class Pool:
         environment = self._make(spec)
         with self._lock:
             self._busy.add(environment)
-            killed = self._killed
-        if killed:  # before it was one of those at work
-            environment.kill()
         try:
             environment.initialise()
         except BaseException:

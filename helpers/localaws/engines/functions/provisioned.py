@@ -54,7 +54,7 @@ class Provisioned:
         self._busy: set[Environment] = set()
         self._old: set[Environment] = set()  # each serves until another has taken its place
         self._failure = ""
-        self._closed = self._killed = False
+        self._closed = False
 
     def want(self, counts: Mapping[Spec, int]) -> None:
         """Have so many of each spec, from now on; those at work that are too many end with their event."""
@@ -125,7 +125,6 @@ class Provisioned:
         """End every environment now; invocations fail."""
         self.close()
         with self._lock:
-            self._killed = True
             left = [*self._busy, *self._begun]
         for environment in left:
             environment.kill()
@@ -189,9 +188,6 @@ class Provisioned:
     def _initialise(self, environment: Environment) -> str:
         with self._lock:
             self._begun.append(environment)
-            killed = self._killed
-        if killed:  # before it was one of those that have begun
-            environment.kill()
         try:
             return "" if environment.initialise() else INIT_FAILED
         finally:
